@@ -1,0 +1,12 @@
+"""Batch SDXL: many SDXL images in one run, each reproducible on its own.
+
+ComfyUI reads the two mappings; Python programs use `batch_sdxl.core`.
+"""
+
+from __future__ import annotations
+
+from .nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+
+__version__ = "0.1.0"
+
+__all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]

@@ -1,0 +1,44 @@
+"""The engine: many SDXL images in one run, each reproducible on its own.
+
+Knows neither ComfyUI nor nodes. Names are loaded when first used, so that importing the package
+stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine import Engine, GeneratedImage, Progress
+    from .images import SourceImage
+    from .model import Model, load_model
+    from .numerics import Geometry
+    from .request import ImageRequest, combine
+
+__all__ = [
+    "Engine",
+    "GeneratedImage",
+    "Geometry",
+    "ImageRequest",
+    "Model",
+    "Progress",
+    "SourceImage",
+    "combine",
+    "load_model",
+]
+
+_HOMES = {
+    "engine": ("Engine", "GeneratedImage", "Progress"),
+    "images": ("SourceImage",),
+    "model": ("Model", "load_model"),
+    "numerics": ("Geometry",),
+    "request": ("ImageRequest", "combine"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

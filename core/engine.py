@@ -1,0 +1,223 @@
+"""The tick: admit, gather, forward, advance, retire."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .images import to_uint8
+from .lane import Lane
+from .model import Model
+from .numerics import Geometry, deterministic
+from .request import ImageRequest
+from .schedulers import start_scheduler
+from .text import TextEncoder
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedImage:
+    """A finished image.
+
+    Attributes:
+        index: place of its request among those given.
+        request: what it was made from, with width and height filled in.
+        decoded: (H, W, 3) float32 RGB in 0..1, before rounding.
+        pixels: (H, W, 3) uint8 RGB, rounded once.
+    """
+
+    index: int
+    request: ImageRequest
+    decoded: torch.Tensor
+    pixels: NDArray[np.uint8]
+
+
+class Progress(NamedTuple):
+    """How far a run is; a step is one image's part in one UNet call."""
+
+    steps: int
+    total_steps: int
+    images: int
+    total_images: int
+
+
+class Engine:
+    """Makes images of requests; each one's bits depend on its request, model and numerics only."""
+
+    def __init__(self, model: Model, *, geometry: Geometry | None = None) -> None:
+        """Prepare to run `model`.
+
+        Args:
+            model: of `load_model`.
+            geometry: shape of the calls; None takes the one of the model's device class.
+        """
+        self.model = model
+        self.geometry = geometry or Geometry.for_device(model.device)
+        self._text = TextEncoder(model)
+
+    def generate(
+        self,
+        requests: Iterable[ImageRequest],
+        *,
+        on_step: Callable[[Progress], None] | None = None,
+    ) -> Iterator[GeneratedImage]:
+        """Make the images, each handed out as soon as it is done, whatever the order.
+
+        All requests are checked before the first step. Images already handed out stay good when
+        a later one fails or the iteration is given up.
+
+        Args:
+            requests: any number, of any mixture of sizes and settings.
+            on_step: called after every UNet call; what it raises stops the run.
+
+        Raises:
+            InvalidPrompts: a prompt is too long for the text encoders.
+        """
+        filled = [self._with_size(request) for request in requests]
+        for prompt in {text for r in filled for text in (r.prompt, r.negative_prompt)}:
+            self._text.check(prompt)
+        return self._run(filled, on_step or (lambda progress: None))
+
+    def _with_size(self, request: ImageRequest) -> ImageRequest:
+        native = self.model.native_size
+        image = request.image
+        return replace(
+            request,
+            width=request.width or (image.width if image else native),
+            height=request.height or (image.height if image else native),
+        )
+
+    def _run(
+        self, requests: list[ImageRequest], on_step: Callable[[Progress], None]
+    ) -> Iterator[GeneratedImage]:
+        # Rows of one call share a shape, so one size is finished before the next begins.
+        queues: dict[tuple[int | None, int | None], deque[int]] = {}
+        for index, request in enumerate(requests):
+            queues.setdefault((request.height, request.width), deque()).append(index)
+        steps = images = 0
+        total_steps = self._count_steps(requests)
+        for queue in queues.values():
+            lanes: list[Lane] = []
+            while queue or lanes:
+                self._admit(lanes, queue, requests)
+                self._tick(lanes)
+                steps += len(lanes)
+                done = [lane for lane in lanes if lane.is_done]
+                lanes = [lane for lane in lanes if not lane.is_done]
+                on_step(Progress(steps, total_steps, images, len(requests)))
+                for lane in done:
+                    image = self._retire(lane)
+                    images += 1
+                    on_step(Progress(steps, total_steps, images, len(requests)))
+                    yield image
+
+    def _count_steps(self, requests: list[ImageRequest]) -> int:
+        plans = Counter(
+            (r.scheduler, r.num_inference_steps, r.strength if r.image else None) for r in requests
+        )
+        config = self.model.scheduler_config
+        return sum(
+            number * len(start_scheduler(name, config, steps, strength)[1])
+            for (name, steps, strength), number in plans.items()
+        )
+
+    def _admit(self, lanes: list[Lane], queue: deque[int], requests: list[ImageRequest]) -> None:
+        """Fill free rows from the queue, in its order."""
+        free = self.geometry.rows - sum(len(lane.embeddings) for lane in lanes)
+        while queue and free >= (needed := 1 + requests[queue[0]].is_guided):
+            index = queue.popleft()
+            lanes.append(self._make_lane(index, requests[index]))
+            free -= needed
+
+    def _make_lane(self, index: int, request: ImageRequest) -> Lane:
+        prompts = [request.prompt]
+        if request.is_guided:
+            prompts.insert(0, request.negative_prompt)
+        with deterministic(self.model.device):
+            return Lane(
+                index,
+                request,
+                [self._text.encode(prompt) for prompt in prompts],
+                self.model.scheduler_config,
+                self._encode_image(request),
+            )
+
+    @torch.inference_mode()
+    def _tick(self, lanes: list[Lane]) -> None:
+        """One UNet call of exactly `geometry.rows` rows, and a step of every lane."""
+        rows = [(lane, embedding) for lane in lanes for embedding in lane.embeddings]
+        inputs = {id(lane): lane.model_input() for lane in lanes}
+        with deterministic(self.model.device):
+            predictions = self._forward(
+                sample=torch.cat([inputs[id(lane)] for lane, _ in rows]),
+                timestep=torch.stack([lane.timestep.float() for lane, _ in rows]),
+                prompt_embeds=torch.cat([embedding.prompt_embeds for _, embedding in rows]),
+                pooled=torch.cat([embedding.pooled_prompt_embeds for _, embedding in rows]),
+                time_ids=torch.tensor([_time_ids(lane.request) for lane, _ in rows]),
+            )
+        start = 0
+        for lane in lanes:
+            end = start + len(lane.embeddings)
+            lane.advance(predictions[start:end])
+            start = end
+
+    def _forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        prompt_embeds: torch.Tensor,
+        pooled: torch.Tensor,
+        time_ids: torch.Tensor,
+    ) -> torch.Tensor:
+        """The UNet's output for these rows, fp32 on the CPU; free rows are filled with zeros."""
+        count = len(sample)
+        device, dtype = self.model.device, self.model.dtype
+        (output,) = self.model.unet(
+            self._padded(sample).to(device, dtype),
+            self._padded(timestep).to(device),
+            encoder_hidden_states=self._padded(prompt_embeds),
+            added_cond_kwargs={
+                "text_embeds": self._padded(pooled),
+                "time_ids": self._padded(time_ids).to(device, dtype),
+            },
+            return_dict=False,
+        )
+        predictions: torch.Tensor = output[:count].float().cpu()
+        return predictions
+
+    def _padded(self, rows: torch.Tensor) -> torch.Tensor:
+        padding = rows.new_zeros(self.geometry.rows - len(rows), *rows.shape[1:])
+        return torch.cat([rows, padding])
+
+    @torch.inference_mode()
+    def _encode_image(self, request: ImageRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Mean and standard deviation of the input image's latents, scaled, fp32 on the CPU."""
+        if request.image is None:
+            return None
+        vae = self.model.vae
+        pixels = torch.from_numpy(request.image.pixels.copy()).permute(2, 0, 1).unsqueeze(0)
+        posterior = vae.encode((2 * pixels - 1).to(vae.device, vae.dtype)).latent_dist
+        factor = vae.config.scaling_factor
+        return posterior.mean.float().cpu() * factor, posterior.std.float().cpu() * factor
+
+    @torch.inference_mode()
+    def _retire(self, lane: Lane) -> GeneratedImage:
+        """Decode a finished lane, alone, and round it once to 8 bits."""
+        vae = self.model.vae
+        latents = (lane.latents / vae.config.scaling_factor).to(vae.device, vae.dtype)
+        with deterministic(self.model.device):
+            (decoded,) = vae.decode(latents, return_dict=False)
+        image = (decoded[0].float().cpu() / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).contiguous()
+        return GeneratedImage(lane.index, lane.request, image, to_uint8(image))
+
+
+def _time_ids(request: ImageRequest) -> list[float]:
+    """Original size, crop and target size: SDXL's micro-conditioning (arXiv:2307.01952, 2.2)."""
+    assert request.width is not None and request.height is not None
+    size = [float(request.height), float(request.width)]
+    return [*size, 0.0, 0.0, *size]

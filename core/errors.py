@@ -1,0 +1,68 @@
+"""Every error a user can meet.
+
+    BatchSDXLError
+    ├── InvalidRequest      a setting of an image is out of range, or lists do not combine
+    ├── InvalidPrompts      a prompt source holds no prompt, or one that cannot be used
+    ├── InvalidSeeds        a seed expression cannot be read
+    ├── InvalidImage        an input image or folder cannot be read or used
+    ├── ModelNotFound       no model of that name
+    ├── UnsupportedModel    the files are there, but are not an SDXL model
+    ├── InvalidWorkflow     a graph that cannot be run
+    └── OutputError         a finished image cannot be written
+
+All but ModelNotFound and OutputError are also ValueErrors.
+"""
+
+from __future__ import annotations
+
+
+class BatchSDXLError(Exception):
+    """What was expected, what came instead, and what to do about it.
+
+    Attributes:
+        expected: what the program needs, without a final period.
+        got: what it was given, without a final period.
+        action: what a person can do, as a sentence.
+    """
+
+    def __init__(self, expected: str, got: str, action: str) -> None:
+        super().__init__(expected, got, action)
+        self.expected = expected
+        self.got = got
+        self.action = action
+
+    def __str__(self) -> str:
+        """The three parts as one message."""
+        return f"Expected {self.expected}, got {self.got}. {self.action}"
+
+
+class InvalidRequest(BatchSDXLError, ValueError):
+    """A setting of an image is out of range, or lists do not combine."""
+
+
+class InvalidPrompts(BatchSDXLError, ValueError):
+    """A prompt source holds no prompt, or one that cannot be used."""
+
+
+class InvalidSeeds(BatchSDXLError, ValueError):
+    """A seed expression cannot be read."""
+
+
+class InvalidImage(BatchSDXLError, ValueError):
+    """An input image or folder cannot be read or used."""
+
+
+class ModelNotFound(BatchSDXLError):
+    """No model of that name."""
+
+
+class UnsupportedModel(BatchSDXLError, ValueError):
+    """The files are there, but are not an SDXL model."""
+
+
+class InvalidWorkflow(BatchSDXLError, ValueError):
+    """A graph that cannot be run."""
+
+
+class OutputError(BatchSDXLError):
+    """A finished image cannot be written."""

@@ -1,0 +1,222 @@
+"""Files <-> pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from .errors import InvalidImage, OutputError
+
+if TYPE_CHECKING:
+    import torch
+
+#: Endings of the files that a folder of images is searched for.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+#: Ways to bring an image to a size: cut off what is over, add black edges, or change its shape.
+FITS: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
+    "crop": lambda image, size: ImageOps.fit(image, size, Image.Resampling.LANCZOS),
+    "pad": lambda image, size: ImageOps.pad(image, size, Image.Resampling.LANCZOS),
+    "stretch": lambda image, size: image.resize(size, Image.Resampling.LANCZOS),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SourceImage:
+    """An input image. Two are equal when their pixels are.
+
+    Attributes:
+        pixels: (H, W, 3) float32 RGB in 0..1, not to be written to.
+        mask: (H, W) float32 in 0..1, 1 where the file is transparent; None if it has no alpha.
+        name: where it came from, for people.
+    """
+
+    pixels: NDArray[np.float32]
+    mask: NDArray[np.float32] | None = field(default=None, repr=False)
+    name: str = ""
+
+    @classmethod
+    def of(cls, image: Any, name: str = "") -> SourceImage:
+        """The image in a PIL image, an array or a tensor.
+
+        Args:
+            image: a PIL image; or (H, W, 3) numbers, uint8 in 0..255 or floating in 0..1.
+            name: where it came from, for people.
+
+        Raises:
+            InvalidImage: it is none of these.
+        """
+        if isinstance(image, SourceImage):
+            return image
+        if isinstance(image, Image.Image):
+            return cls._of_file(image, name)
+        pixels = np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype.kind not in "uf":
+            raise InvalidImage(
+                "a PIL image, or (height, width, 3) numbers: uint8, or floating point in 0..1",
+                f"{type(image).__name__} of shape {pixels.shape} and type {pixels.dtype}",
+                "Convert it to RGB with the channels last.",
+            )
+        if pixels.dtype == np.uint8:
+            return cls(_frozen(pixels.astype(np.float32) / np.float32(255)), name=name)
+        pixels = pixels.astype(np.float32)
+        if not (pixels.min() >= 0 and pixels.max() <= 1):  # also true of NaN
+            raise InvalidImage(
+                "pixels in 0..1",
+                f"values from {pixels.min():.4g} to {pixels.max():.4g}",
+                "Scale the image to 0..1 first.",
+            )
+        return cls(_frozen(pixels), name=name)
+
+    @classmethod
+    def _of_file(cls, image: Image.Image, name: str) -> SourceImage:
+        image = ImageOps.exif_transpose(image)
+        rgb = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
+        if not image.has_transparency_data:
+            return cls(_frozen(rgb), name=name)
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"), np.float32) / np.float32(255)
+        return cls(_frozen(rgb), _frozen(1 - alpha), name)
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        return int(self.pixels.shape[0])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the size and the pixels, in hexadecimal."""
+        return hashlib.sha256(
+            f"{self.height}x{self.width} float32 ".encode() + self.pixels.tobytes()
+        ).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the pixels are the same."""
+        return isinstance(other, SourceImage) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        """Agrees with equality."""
+        return hash(self.digest)
+
+
+def _frozen(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    array = np.ascontiguousarray(array)
+    array.setflags(write=False)
+    return array
+
+
+def read_image(path: Path, size: tuple[int, int] | None = None, fit: str = "crop") -> SourceImage:
+    """The image in a file, upright as its EXIF data says.
+
+    Args:
+        path: an image file.
+        size: (width, height) in pixels to bring it to; None keeps its own.
+        fit: how, a key of `FITS`.
+
+    Raises:
+        InvalidImage: the file is missing, is not an image or is damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            if size is not None and upright.size != size:
+                mode = "RGBA" if upright.has_transparency_data else "RGB"
+                upright = FITS[fit](upright.convert(mode), size)
+            return SourceImage.of(upright, path.name)
+    except FileNotFoundError:
+        raise InvalidImage(
+            "an image file", f"{path}, which does not exist", "Check the name."
+        ) from None
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InvalidImage(
+            "an image that can be read",
+            f"{path} ({error})",
+            "Save it again as PNG or JPEG, or take it away.",
+        ) from error
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder in natural order (1, 2, 10).
+
+    Raises:
+        InvalidImage: there is no such folder, or it holds no image.
+    """
+    if not folder.is_dir():
+        raise InvalidImage("a folder of images", f"{folder}", "Check the name of the folder.")
+    files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    if not files:
+        raise InvalidImage(
+            f"images in {folder}", "none", f"Put files there that end in {', '.join(SUFFIXES)}."
+        )
+    return sorted(files, key=_natural)
+
+
+def _natural(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
+    """Key for sorting: digits compare as numbers and come before letters."""
+    parts = re.findall(r"\d+|\D+", path.name.casefold())
+    key = [(False, int(p), "") if p.isdecimal() else (True, 0, p) for p in parts]
+    return key, path.name
+
+
+def to_uint8(pixels: torch.Tensor) -> NDArray[np.uint8]:
+    """Round pixels in 0..1 to 8 bits as diffusers does: halves to even.
+
+    Args:
+        pixels: (H, W, 3) float32 in 0..1.
+    """
+    return np.asarray((pixels * 255).round().numpy(), np.uint8)
+
+
+def save_png(
+    folder: Path, stem: str, pixels: NDArray[np.uint8], texts: PngInfo | None = None
+) -> Path:
+    """Write a PNG under the next free number; no file is ever replaced.
+
+    Args:
+        folder: made if it is not there.
+        stem: name of the file, with `{number}` where the number goes.
+        pixels: (H, W, 3) uint8.
+        texts: to store in the file.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        number = _next_number(folder, stem)
+        while True:
+            path = folder / f"{stem.format(number=f'{number:05}')}.png"
+            try:
+                with path.open("xb") as file:
+                    Image.fromarray(pixels).save(file, "PNG", pnginfo=texts)
+                return path
+            except FileExistsError:  # another process took the number
+                number += 1
+    except OSError as error:
+        raise OutputError(
+            "to write an image", f"{folder} ({error})", "Check the folder and the free space."
+        ) from error
+
+
+def _next_number(folder: Path, stem: str) -> int:
+    before = stem.partition("{number}")[0]
+    taken = re.compile(re.escape(before) + r"(\d+)")
+    numbers = (taken.match(path.name) for path in folder.iterdir())
+    return 1 + max((int(match[1]) for match in numbers if match), default=0)

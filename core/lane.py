@@ -1,0 +1,105 @@
+"""One image in flight."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from .request import PIXELS_PER_LATENT, ImageRequest
+from .schedulers import start_scheduler
+from .seeds import make_generator
+from .text import Embedding
+
+
+class Lane:
+    """An image's latents, scheduler and generator, all of them its own.
+
+    They stay on the CPU in fp32 whatever the model runs on: a seed means the same noise everywhere,
+    and the scheduler's arithmetic has the same bits.
+
+    Attributes:
+        index: place of the request among those given.
+        latents: (1, 4, H/8, W/8) fp32, scaled as the UNet takes them.
+        embeddings: one for each row: the prompt's, after the negative prompt's if guided.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        request: ImageRequest,
+        embeddings: list[Embedding],
+        scheduler_config: dict[str, Any],
+        image_latents: tuple[torch.Tensor, torch.Tensor] | None,
+    ) -> None:
+        """Draw the initial noise and plan the steps.
+
+        Args:
+            index: place of the request among those given.
+            request: with its width and height filled in.
+            embeddings: of the negative prompt, if guided, and of the prompt.
+            scheduler_config: of the model.
+            image_latents: mean and standard deviation of the encoded input image, scaled, both of
+                the latents' shape; None to start from noise.
+        """
+        assert request.width is not None and request.height is not None
+        self.index = index
+        self.request = request
+        self.embeddings = embeddings
+        self._generator = make_generator(request.seed)
+        self._scheduler, self._timesteps = start_scheduler(
+            request.scheduler,
+            scheduler_config,
+            request.num_inference_steps,
+            None if image_latents is None else request.strength,
+        )
+        known = inspect.signature(self._scheduler.step).parameters
+        self._step_arguments = {"generator": self._generator} if "generator" in known else {}
+        self._done = 0
+        shape = (1, 4, request.height // PIXELS_PER_LATENT, request.width // PIXELS_PER_LATENT)
+        if image_latents is None:
+            self.latents = self._noise(shape) * self._scheduler.init_noise_sigma
+        else:
+            # The order of the two draws is diffusers'.
+            mean, deviation = image_latents
+            latents = mean + deviation * self._noise(shape)
+            self.latents = self._scheduler.add_noise(
+                latents, self._noise(shape), self._timesteps[:1]
+            )
+
+    def _noise(self, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.randn(shape, generator=self._generator, dtype=torch.float32)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all steps are taken."""
+        return self._done == len(self._timesteps)
+
+    @property
+    def timestep(self) -> torch.Tensor:
+        """The current timestep, a number between 0 and the training steps."""
+        return self._timesteps[self._done]
+
+    def model_input(self) -> torch.Tensor:
+        """The latents as the UNet wants them at the current timestep: (1, 4, H/8, W/8) fp32."""
+        scaled: torch.Tensor = self._scheduler.scale_model_input(self.latents, self.timestep)
+        return scaled
+
+    def advance(self, predictions: torch.Tensor) -> None:
+        """Take one step.
+
+        Args:
+            predictions: the UNet's output for this lane's rows, (1 or 2, 4, H/8, W/8) fp32, the
+                negative prompt's first. Combined by classifier-free guidance (arXiv:2207.12598,
+                eq. 6, in diffusers' parametrisation, where 1 is off).
+        """
+        if self.request.is_guided:
+            negative, positive = predictions.chunk(2)
+            prediction = negative + self.request.guidance_scale * (positive - negative)
+        else:
+            prediction = predictions
+        (self.latents, *_) = self._scheduler.step(
+            prediction, self.timestep, self.latents, **self._step_arguments, return_dict=False
+        )
+        self._done += 1

@@ -1,0 +1,29 @@
+"""What a person drags: one thin file a node."""
+
+from __future__ import annotations
+
+from .batch_generate import BatchGenerate
+from .load_image_batch import LoadImageBatch
+from .load_sdxl import LoadSDXL
+from .prompt_list import PromptList
+from .save_image_batch import SaveImageBatch
+from .seed_list import SeedList
+
+#: Ids are stored in saved workflows: they never change once released.
+NODE_CLASS_MAPPINGS = {
+    "BatchSDXL_LoadSDXL": LoadSDXL,
+    "BatchSDXL_PromptList": PromptList,
+    "BatchSDXL_SeedList": SeedList,
+    "BatchSDXL_LoadImageBatch": LoadImageBatch,
+    "BatchSDXL_BatchGenerate": BatchGenerate,
+    "BatchSDXL_SaveImageBatch": SaveImageBatch,
+}
+
+NODE_DISPLAY_NAME_MAPPINGS = {
+    "BatchSDXL_LoadSDXL": "Load SDXL",
+    "BatchSDXL_PromptList": "Prompt List",
+    "BatchSDXL_SeedList": "Seed List",
+    "BatchSDXL_LoadImageBatch": "Load Image Batch",
+    "BatchSDXL_BatchGenerate": "Batch Generate",
+    "BatchSDXL_SaveImageBatch": "Save Image Batch",
+}

@@ -1,0 +1,233 @@
+"""BatchGenerate: prompts, seeds, images -> images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..core.errors import BatchSDXLError, InvalidImage
+from ..core.images import SourceImage
+from ..core.metadata import describe
+from ..core.prompts import Prompt
+from ..core.request import COMBINATIONS, ImageRequest, combine
+from ..core.schedulers import SAMPLERS, SPACINGS
+from . import host
+from .batches import from_batches, to_batches
+from .types import MODEL, PROMPTS, ROWS, SEEDS, Inputs, Node
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..core.engine import GeneratedImage, Progress
+    from ..core.model import Model
+
+
+class BatchGenerate(Node):
+    """Makes one image of each combination of prompt, seed and input image."""
+
+    DESCRIPTION = (
+        "Makes one image of each prompt and seed, many at a time. An image depends on its own "
+        "prompt, seed and settings only: alone or in any batch it is the same, bit for bit. With "
+        "images wired in, each starts from its image (image to image)."
+    )
+    SEARCH_ALIASES: ClassVar[list[str]] = ["sampler", "ksampler", "generate", "txt2img", "img2img"]
+    RETURN_TYPES = ("IMAGE", ROWS)
+    RETURN_NAMES = ("images", "rows")
+    INPUT_IS_LIST = True
+    OUTPUT_IS_LIST = (True, False)
+    OUTPUT_TOOLTIPS = (
+        "The images, in the order of the combinations; one batch for each run of one size.",
+        "What each image was made from, for Save Image Batch.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        """Inputs as ComfyUI wants them described."""
+        size = {"default": 0, "min": 0, "max": 16384, "step": 8}
+        return {
+            "required": {
+                "model": (MODEL, {"tooltip": "Of Load SDXL."}),
+                "prompts": (PROMPTS, {"tooltip": "Of Prompt List."}),
+                "seeds": (SEEDS, {"tooltip": "Of Seed List."}),
+                "width": (
+                    "INT",
+                    {
+                        **size,
+                        "tooltip": "Pixels, a multiple of 8. 0: the input image's, else the "
+                        "model's own (1024 for SDXL, 128 for the demo model).",
+                    },
+                ),
+                "height": ("INT", {**size, "tooltip": "Pixels, as width."}),
+                "steps": (
+                    "INT",
+                    {
+                        "default": 20,
+                        "min": 1,
+                        "max": 10_000,
+                        "tooltip": "Denoising steps; more are slower and often finer.",
+                    },
+                ),
+                "cfg": (
+                    "FLOAT",
+                    {
+                        "default": 7.0,
+                        "min": 0.0,
+                        "max": 100.0,
+                        "step": 0.1,
+                        "round": 0.01,
+                        "tooltip": "Guidance scale: how closely to follow the prompt. "
+                        "Up to 1 turns guidance and the negative prompt off, in half the time.",
+                    },
+                ),
+                "sampler_name": (list(SAMPLERS), {"tooltip": "The method of the steps."}),
+                "scheduler": (
+                    list(SPACINGS),
+                    {"tooltip": "The spacing of the noise levels. Not all go with every sampler."},
+                ),
+                "strength": (
+                    "FLOAT",
+                    {
+                        "default": 0.5,
+                        "min": 0.01,
+                        "max": 1.0,
+                        "step": 0.01,
+                        "round": 0.001,
+                        "tooltip": "With input images only: the share of the steps that is run. "
+                        "Small stays near the image. (Not ComfyUI's denoise, which keeps the "
+                        "number of steps.)",
+                    },
+                ),
+                "combine": (
+                    list(COMBINATIONS),
+                    {
+                        "tooltip": "zip: first with first and so on, a list of one serves for all. "
+                        "product: each prompt with each image and each seed. "
+                        "cycle: shorter lists repeat."
+                    },
+                ),
+            },
+            "optional": {
+                "images": (
+                    "IMAGE",
+                    {"tooltip": "Images to start from, one a prompt or one for all."},
+                ),
+                "names": (
+                    "STRING",
+                    {"forceInput": True, "tooltip": "Names of the images, of Load Image Batch."},
+                ),
+            },
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(
+        cls,
+        width: list[int | None],
+        height: list[int | None],
+        sampler_name: list[str | None],
+        scheduler: list[str | None],
+    ) -> bool | str:
+        """Refuse sizes and schedulers that cannot be before anything runs."""
+        try:
+            names = [name for name in (sampler_name[0], scheduler[0]) if name is not None]
+            given: dict[str, Any] = {"scheduler": ":".join(names)} if len(names) == 2 else {}
+            ImageRequest(
+                prompt="", seed=0, width=width[0] or None, height=height[0] or None, **given
+            )
+        except BatchSDXLError as error:
+            return str(error)
+        return True
+
+    def run(
+        self,
+        model: list[Model],
+        prompts: list[tuple[Prompt, ...]],
+        seeds: list[tuple[int, ...]],
+        width: list[int],
+        height: list[int],
+        steps: list[int],
+        cfg: list[float],
+        sampler_name: list[str],
+        scheduler: list[str],
+        strength: list[float],
+        combine: list[str],
+        images: list[torch.Tensor] | None = None,
+        names: list[str] | None = None,
+    ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
+        """Make the images."""
+        from ..core.engine import Engine
+
+        settings: dict[str, Any] = {
+            "width": width[0] or None,
+            "height": height[0] or None,
+            "num_inference_steps": steps[0],
+            "guidance_scale": cfg[0],
+            "scheduler": f"{sampler_name[0]}:{scheduler[0]}",
+            "strength": strength[0],
+        }
+        sources = None if images is None else _sources(images, names)
+        requests = _requests(
+            combine[0],
+            [p for part in prompts for p in part],
+            [s for part in seeds for s in part],
+            sources,
+            settings,
+        )
+        results: list[GeneratedImage | None] = [None] * len(requests)
+        for image in Engine(model[0]).generate(requests, on_step=_Reporter()):
+            results[image.index] = image
+        done = [image for image in results if image is not None]
+        return (
+            to_batches(_to_tensor(image) for image in done),
+            [describe(image.request, model[0].name) for image in done],
+        )
+
+
+class _Reporter:
+    """Passes the engine's progress on to the host."""
+
+    def __init__(self) -> None:
+        self._display: host.Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        if self._display is None:
+            self._display = host.current().progress(progress.total_steps, progress.total_images)
+        self._display.update(progress.steps, progress.images)
+
+
+def _sources(batches: list[torch.Tensor], names: list[str] | None) -> list[SourceImage]:
+    images = from_batches(batches)
+    names = names or [f"image {number}" for number in range(1, len(images) + 1)]
+    if len(names) != len(images):
+        raise InvalidImage(
+            "as many names as images",
+            f"{len(names)} names and {len(images)} images",
+            "Wire both from the same node, or only the images.",
+        )
+    return [SourceImage.of(image, name) for image, name in zip(images, names, strict=True)]
+
+
+def _requests(
+    mode: str,
+    prompts: list[Prompt],
+    seeds: list[int],
+    sources: list[SourceImage] | None,
+    settings: dict[str, Any],
+) -> list[ImageRequest]:
+    # Seeds come last, so that in a product the images of one prompt are neighbours.
+    lists: dict[str, list[Any]] = {"prompts": prompts}
+    if sources is not None:
+        lists["images"] = sources
+    lists["seeds"] = seeds
+    rows = (dict(zip(lists, row, strict=True)) for row in combine(mode, **lists))
+    return [
+        ImageRequest(
+            **row["prompts"]._asdict(), seed=row["seeds"], image=row.get("images"), **settings
+        )
+        for row in rows
+    ]
+
+
+def _to_tensor(image: GeneratedImage) -> torch.Tensor:
+    """Whole 255ths, so that every saver writes the engine's own rounding."""
+    import torch
+
+    return torch.from_numpy(image.pixels).float() / 255

@@ -1,0 +1,96 @@
+"""A tiny SDXL with random weights: every part of the real one, small enough to run in a blink."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model, load_model
+from batch_sdxl.core.model import DEMO_FOLDER
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers folder of native size 64 with seeded random weights."""
+    from diffusers import (
+        AutoencoderKL,
+        EulerDiscreteScheduler,
+        StableDiffusionXLPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+    )
+
+    tokenizers = [
+        CLIPTokenizer.from_pretrained(DEMO_FOLDER / name) for name in ("tokenizer", "tokenizer_2")
+    ]
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizers[0]),
+        hidden_size=32,
+        intermediate_size=37,
+        num_attention_heads=4,
+        num_hidden_layers=3,
+        projection_dim=32,
+        bos_token_id=tokenizers[0].bos_token_id,
+        eos_token_id=tokenizers[0].eos_token_id,
+    )
+    torch.manual_seed(0)
+    pipeline = StableDiffusionXLPipeline(
+        unet=UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(32, 64),
+            layers_per_block=2,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            attention_head_dim=(2, 4),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            transformer_layers_per_block=(1, 2),
+            projection_class_embeddings_input_dim=80,
+            cross_attention_dim=64,
+        ),
+        vae=AutoencoderKL(
+            block_out_channels=(32, 32, 32, 64),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            latent_channels=4,
+            sample_size=64,
+            scaling_factor=0.13025,
+            force_upcast=False,
+        ),
+        text_encoder=CLIPTextModel(text),
+        text_encoder_2=CLIPTextModelWithProjection(text),
+        tokenizer=tokenizers[0],
+        tokenizer_2=tokenizers[1],
+        scheduler=EulerDiscreteScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            timestep_spacing="leading",
+            steps_offset=1,
+        ),
+    )
+    folder = tmp_path_factory.mktemp("tiny") / "tiny-sdxl"
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Path) -> Model:
+    return load_model(tiny_folder, device="cpu", dtype="fp32")
+
+
+@pytest.fixture
+def engine(tiny: Model) -> Engine:
+    return Engine(tiny)
+
+
+@pytest.fixture
+def render(engine: Engine) -> Callable[[list[ImageRequest]], list[GeneratedImage]]:
+    """Makes all images, in the order of their requests."""
+    return lambda requests: sorted(engine.generate(requests), key=lambda image: image.index)

@@ -1,0 +1,279 @@
+"""The nodes, called as ComfyUI and the headless executor call them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from batch_sdxl import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+from batch_sdxl.core import Engine, ImageRequest, Model
+from batch_sdxl.core.errors import BatchSDXLError, InvalidRequest
+from batch_sdxl.core.prompts import Prompt
+from batch_sdxl.nodes import host
+from PIL import Image
+
+
+class FolderHost(host.Host):
+    """Everything below one folder; counts what progress is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.told: list[tuple[int, int]] = []
+
+    def input_folders(self) -> list[Path]:
+        return [self.folder / "input"]
+
+    def output_folder(self) -> Path:
+        return self.folder / "output"
+
+    def progress(self, total_steps: int, total_images: int) -> host.Progress:
+        told = self.told
+        told.append((total_steps, total_images))
+
+        class Display(host.Progress):
+            def update(self, steps: int, images: int) -> None:
+                told.append((steps, images))
+
+        return Display()
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Iterator[FolderHost]:
+    (tmp_path / "input" / "shapes").mkdir(parents=True)
+    for number, shade in ((2, 100), (10, 200), (1, 50)):
+        image = Image.new("RGB", (64, 64), (shade, shade, shade))
+        image.save(tmp_path / "input" / "shapes" / f"{number}.png")
+    with host.use(FolderHost(tmp_path)) as _:
+        current = host.current()
+        assert isinstance(current, FolderHost)
+        yield current
+
+
+def call(name: str, **inputs: Any) -> Any:
+    node = NODE_CLASS_MAPPINGS[f"BatchSDXL_{name}"]()
+    return getattr(node, node.FUNCTION)(**inputs)
+
+
+def generate(model: Model, **changes: Any) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
+    inputs: dict[str, Any] = {
+        "model": model,
+        "prompts": (Prompt("red"), Prompt("blue", "dim")),
+        "seeds": (1, 2),
+        "width": 0,
+        "height": 0,
+        "steps": 2,
+        "cfg": 7.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "strength": 0.5,
+        "combine": "zip",
+    }
+    lists = {name: [value] for name, value in (inputs | changes).items()}
+    result: tuple[list[torch.Tensor], list[dict[str, Any]]] = call("BatchGenerate", **lists)
+    return result
+
+
+@pytest.mark.parametrize("name", NODE_CLASS_MAPPINGS)
+def test_every_node_explains_itself(name: str) -> None:
+    node = NODE_CLASS_MAPPINGS[name]
+    assert node.DESCRIPTION and node.SEARCH_ALIASES
+    assert node.CATEGORY.startswith("Batch SDXL")
+    assert len(node.RETURN_TYPES) == len(node.RETURN_NAMES) == len(node.OUTPUT_TOOLTIPS)
+    assert hasattr(node, node.FUNCTION)
+    inputs = node.INPUT_TYPES()
+    for kind in ("required", "optional"):
+        for options in inputs.get(kind, {}).values():
+            assert options[1]["tooltip"]
+
+
+def test_ids_and_display_names_agree() -> None:
+    assert set(NODE_CLASS_MAPPINGS) == set(NODE_DISPLAY_NAME_MAPPINGS)
+    assert all(name.startswith("BatchSDXL_") for name in NODE_CLASS_MAPPINGS)
+
+
+def test_lists_are_read(folders: FolderHost) -> None:
+    assert call("PromptList", text="a\nb", negative_prompt="c") == (
+        (Prompt("a", "c"), Prompt("b", "c")),
+        2,
+    )
+    assert call("SeedList", seeds="5..7") == ((5, 6, 7), 3)
+
+
+def test_images_of_one_size_are_one_batch(folders: FolderHost) -> None:
+    images, masks, names, count = call(
+        "LoadImageBatch", folder="shapes", width=0, height=0, fit="crop", limit=0
+    )
+    assert [batch.shape for batch in images] == [(3, 64, 64, 3)]
+    assert [batch.shape for batch in masks] == [(3, 64, 64)]
+    assert names == ["1.png", "2.png", "10.png"]
+    assert count == 3
+    assert images[0].dtype == torch.float32
+    assert (images[0][:, 0, 0, 0] * 255).round().tolist() == [50, 100, 200]
+
+
+def test_images_of_several_sizes_are_several_batches(folders: FolderHost) -> None:
+    Image.new("RGB", (32, 64)).save(folders.folder / "input" / "shapes" / "3.png")
+    images, *_ = call("LoadImageBatch", folder="shapes", width=0, height=0, fit="crop", limit=0)
+    assert [batch.shape[:3] for batch in images] == [(2, 64, 64), (1, 64, 32), (1, 64, 64)]
+    fitted, *_ = call("LoadImageBatch", folder="shapes", width=40, height=48, fit="pad", limit=2)
+    assert [batch.shape for batch in fitted] == [(2, 48, 40, 3)]
+
+
+@pytest.mark.parametrize("folder", ["..", "../input/shapes/../..", "missing", "/", "/etc"])
+def test_folders_outside_are_refused(folders: FolderHost, folder: str) -> None:
+    with pytest.raises(BatchSDXLError):
+        call("LoadImageBatch", folder=folder, width=0, height=0, fit="crop", limit=0)
+    node = NODE_CLASS_MAPPINGS["BatchSDXL_LoadImageBatch"]
+    assert isinstance(node.VALIDATE_INPUTS(folder=folder, width=0, height=0), str)
+
+
+def test_the_cache_key_of_a_folder_is_its_content(folders: FolderHost) -> None:
+    node = NODE_CLASS_MAPPINGS["BatchSDXL_LoadImageBatch"]
+    before = node.IS_CHANGED(folder="shapes")
+    assert node.IS_CHANGED(folder="shapes") == before
+    Image.new("RGB", (64, 64), "red").save(folders.folder / "input" / "shapes" / "1.png")
+    assert node.IS_CHANGED(folder="shapes") != before
+
+
+def test_half_a_size_is_refused(folders: FolderHost) -> None:
+    with pytest.raises(BatchSDXLError, match="both set"):
+        call("LoadImageBatch", folder="shapes", width=64, height=0, fit="crop", limit=0)
+
+
+def test_images_and_rows_come_in_the_order_of_the_lists(tiny: Model, folders: FolderHost) -> None:
+    images, rows = generate(tiny, combine="product", seeds=(5, 6, 7))
+    assert [(row["prompt"], row["seed"]) for row in rows] == [
+        (prompt, seed) for prompt in ("red", "blue") for seed in (5, 6, 7)
+    ]
+    assert rows[3]["negative_prompt"] == "dim"
+    assert [batch.shape for batch in images] == [(6, 64, 64, 3)]
+    request = ImageRequest(
+        prompt="blue",
+        negative_prompt="dim",
+        seed=6,
+        num_inference_steps=2,
+        scheduler="euler:normal",
+    )
+    (alone,) = Engine(tiny).generate([request])
+    assert np.array_equal((images[0][4] * 255).round().numpy(), alone.pixels)
+    assert folders.told[0] == (12, 6)
+    assert folders.told[-1] == (12, 6)
+
+
+def test_input_images_make_it_image_to_image(tiny: Model, folders: FolderHost) -> None:
+    loaded, _, names, _ = call(
+        "LoadImageBatch", folder="shapes", width=0, height=0, fit="crop", limit=2
+    )
+    node = NODE_CLASS_MAPPINGS["BatchSDXL_BatchGenerate"]()
+    one = {
+        "model": tiny,
+        "prompts": (Prompt("red"),),
+        "seeds": (4,),
+        "width": 0,
+        "height": 0,
+        "steps": 4,
+        "cfg": 7.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "strength": 0.5,
+        "combine": "zip",
+    }
+    lists = {name: [value] for name, value in one.items()}
+    images, rows = node.run(**lists, images=loaded, names=names)
+    assert len(images[0]) == 2
+    assert [row["image"]["name"] for row in rows] == ["1.png", "2.png"]
+    assert rows[0]["strength"] == 0.5
+    assert folders.told[0] == (4, 2)
+    with pytest.raises(BatchSDXLError, match="1 names and 2 images"):
+        node.run(**lists, images=loaded, names=["1.png"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"seeds": (1, 2, 3)}, "2 prompts and 3 seeds"),
+        ({"prompts": ()}, "at least one of prompts"),
+        ({"seeds": ()}, "at least one of seeds"),
+        ({"width": 100}, "multiple of 8"),
+        ({"steps": 0}, "1 step or more"),
+        ({"sampler_name": "lcm", "scheduler": "karras"}, "goes with the sampler lcm"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(tiny: Model, changes: dict[str, Any], part: str) -> None:
+    with pytest.raises(InvalidRequest, match=part):
+        generate(tiny, **changes)
+
+
+def validate(name: str, **inputs: Any) -> bool | str:
+    answer: bool | str = NODE_CLASS_MAPPINGS[f"BatchSDXL_{name}"].VALIDATE_INPUTS(**inputs)
+    return answer
+
+
+def test_bad_values_are_refused_before_anything_runs(folders: FolderHost) -> None:
+    sizes: dict[str, Any] = {"width": [64], "height": [0]}
+    good = {"sampler_name": ["euler"], "scheduler": ["karras"]}
+    assert validate("BatchGenerate", **sizes, **good) is True
+    assert validate("BatchGenerate", width=[None], height=[None], **good) is True
+    assert "multiple of 8" in str(validate("BatchGenerate", width=[100], height=[0], **good))
+    wrong = {"sampler_name": ["ddim"], "scheduler": ["karras"]}
+    assert "goes with" in str(validate("BatchGenerate", **sizes, **wrong))
+    assert "at least one prompt" in str(validate("PromptList", text=" "))
+    assert "at least one seed" in str(validate("SeedList", seeds=""))
+    assert validate("SeedList", seeds=None) is validate("PromptList", text=None) is True
+
+
+def test_files_say_what_made_them(tiny: Model, folders: FolderHost) -> None:
+    images, rows = generate(tiny)
+    saved = call(
+        "SaveImageBatch",
+        images=images,
+        rows=[rows],
+        filename_prefix=["some/shapes"],
+        prompt=[{"1": {"class_type": "X"}}],
+        extra_pnginfo=[{"workflow": {"nodes": []}}],
+    )
+    (files,) = saved["result"]
+    assert [Path(file).name for file in files] == [
+        "shapes_00001_seed1.png",
+        "shapes_00002_seed2.png",
+    ]
+    assert saved["ui"]["images"][0] == {
+        "filename": "shapes_00001_seed1.png",
+        "subfolder": "some",
+        "type": "output",
+    }
+    assert [json.loads(row)["seed"] for row in saved["ui"]["batch_sdxl"]] == [1, 2]
+    with Image.open(files[1]) as image:
+        assert json.loads(image.info["batch_sdxl"])["prompt"] == "blue"
+        assert json.loads(image.info["prompt"]) == {"1": {"class_type": "X"}}
+        assert json.loads(image.info["workflow"]) == {"nodes": []}
+        assert np.array_equal(np.asarray(image), (images[0][1] * 255).round().numpy())
+
+
+@pytest.mark.parametrize("prefix", ["", "../out", "/etc/x", "folder/", "."])
+def test_files_stay_in_the_output_folder(tiny: Model, folders: FolderHost, prefix: str) -> None:
+    with pytest.raises(BatchSDXLError):
+        call(
+            "SaveImageBatch",
+            images=[torch.zeros(1, 8, 8, 3)],
+            rows=[[{"seed": 1}]],
+            filename_prefix=[prefix],
+        )
+
+
+def test_a_row_is_needed_for_each_image(folders: FolderHost) -> None:
+    with pytest.raises(InvalidRequest, match="2 images and 1 rows"):
+        call(
+            "SaveImageBatch",
+            images=[torch.zeros(2, 8, 8, 3)],
+            rows=[[{"seed": 1}]],
+            filename_prefix=["x"],
+        )
+
+
+def test_a_missing_model_is_an_error(folders: FolderHost) -> None:
+    with pytest.raises(BatchSDXLError, match="no-model"):
+        call("LoadSDXL", model_name="no-model", dtype="auto")
