@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .denoiser import Denoiser, Rows
 from .images import to_uint8
 from .lane import Lane
 from .model import Model
@@ -59,6 +60,7 @@ class Engine:
         self.model = model
         self.geometry = geometry or Geometry.for_device(model.device)
         self._text = TextEncoder(model)
+        self._denoise = Denoiser(model, self.geometry)
 
     def generate(
         self,
@@ -149,50 +151,21 @@ class Engine:
 
     @torch.inference_mode()
     def _tick(self, lanes: list[Lane]) -> None:
-        """One UNet call of exactly `geometry.rows` rows, and a step of every lane."""
+        """One UNet call, and a step of every lane."""
         rows = [(lane, embedding) for lane in lanes for embedding in lane.embeddings]
-        inputs = {id(lane): lane.model_input() for lane in lanes}
-        with deterministic(self.model.device):
-            predictions = self._forward(
-                sample=torch.cat([inputs[id(lane)] for lane, _ in rows]),
+        inputs = {lane.index: lane.model_input() for lane in lanes}
+        predictions = self._denoise(
+            Rows(
+                sample=torch.cat([inputs[lane.index] for lane, _ in rows]),
                 timestep=torch.stack([lane.timestep.float() for lane, _ in rows]),
-                prompt_embeds=torch.cat([embedding.prompt_embeds for _, embedding in rows]),
-                pooled=torch.cat([embedding.pooled_prompt_embeds for _, embedding in rows]),
+                prompt_embeds=torch.cat([e.prompt_embeds for _, e in rows]),
+                pooled_prompt_embeds=torch.cat([e.pooled_prompt_embeds for _, e in rows]),
                 time_ids=torch.tensor([_time_ids(lane.request) for lane, _ in rows]),
             )
-        start = 0
-        for lane in lanes:
-            end = start + len(lane.embeddings)
-            lane.advance(predictions[start:end])
-            start = end
-
-    def _forward(
-        self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        prompt_embeds: torch.Tensor,
-        pooled: torch.Tensor,
-        time_ids: torch.Tensor,
-    ) -> torch.Tensor:
-        """The UNet's output for these rows, fp32 on the CPU; free rows are filled with zeros."""
-        count = len(sample)
-        device, dtype = self.model.device, self.model.dtype
-        (output,) = self.model.unet(
-            self._padded(sample).to(device, dtype),
-            self._padded(timestep).to(device),
-            encoder_hidden_states=self._padded(prompt_embeds),
-            added_cond_kwargs={
-                "text_embeds": self._padded(pooled),
-                "time_ids": self._padded(time_ids).to(device, dtype),
-            },
-            return_dict=False,
         )
-        predictions: torch.Tensor = output[:count].float().cpu()
-        return predictions
-
-    def _padded(self, rows: torch.Tensor) -> torch.Tensor:
-        padding = rows.new_zeros(self.geometry.rows - len(rows), *rows.shape[1:])
-        return torch.cat([rows, padding])
+        own = predictions.split([len(lane.embeddings) for lane in lanes])
+        for lane, prediction in zip(lanes, own, strict=True):
+            lane.advance(prediction)
 
     @torch.inference_mode()
     def _encode_image(self, request: ImageRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
