@@ -79,11 +79,13 @@ class Engine:
 
         Raises:
             InvalidPrompts: a prompt is too long for the text encoders.
+            InvalidRequest: a sampler can't take the number of steps.
         """
         filled = [self._with_size(request) for request in requests]
         for prompt in {text for r in filled for text in (r.prompt, r.negative_prompt)}:
             self._text.check(prompt)
-        return self._run(filled, on_step or (lambda progress: None))
+        total = Progress(0, self._count_steps(filled), 0, len(filled))
+        return self._run(filled, total, on_step or (lambda progress: None))
 
     def _with_size(self, request: ImageRequest) -> ImageRequest:
         native = self.model.native_size
@@ -95,27 +97,27 @@ class Engine:
         )
 
     def _run(
-        self, requests: list[ImageRequest], on_step: Callable[[Progress], None]
+        self,
+        requests: list[ImageRequest],
+        progress: Progress,
+        on_step: Callable[[Progress], None],
     ) -> Iterator[GeneratedImage]:
         # Rows of one call share a shape, so one size is finished before the next begins.
         queues: dict[tuple[int | None, int | None], deque[int]] = {}
         for index, request in enumerate(requests):
             queues.setdefault((request.height, request.width), deque()).append(index)
-        steps = images = 0
-        total_steps = self._count_steps(requests)
         for queue in queues.values():
             lanes: list[Lane] = []
             while queue or lanes:
                 self._admit(lanes, queue, requests)
                 self._tick(lanes)
-                steps += len(lanes)
-                done = [lane for lane in lanes if lane.is_done]
-                lanes = [lane for lane in lanes if not lane.is_done]
-                on_step(Progress(steps, total_steps, images, len(requests)))
-                for lane in done:
+                progress = progress._replace(steps=progress.steps + len(lanes))
+                on_step(progress)
+                for lane in [lane for lane in lanes if lane.is_done]:
+                    lanes.remove(lane)
                     image = self._retire(lane)
-                    images += 1
-                    on_step(Progress(steps, total_steps, images, len(requests)))
+                    progress = progress._replace(images=progress.images + 1)
+                    on_step(progress)
                     yield image
 
     def _count_steps(self, requests: list[ImageRequest]) -> int:
@@ -124,7 +126,7 @@ class Engine:
         )
         config = self.model.scheduler_config
         return sum(
-            number * len(start_scheduler(name, config, steps, strength)[1])
+            number * len(start_scheduler(name, config, steps, seed=0, strength=strength)[1])
             for (name, steps, strength), number in plans.items()
         )
 

@@ -52,7 +52,8 @@ class Lane:
             request.scheduler,
             scheduler_config,
             request.num_inference_steps,
-            None if image_latents is None else request.strength,
+            seed=request.seed,
+            strength=None if image_latents is None else request.strength,
         )
         known = inspect.signature(self._scheduler.step).parameters
         self._step_arguments = {"generator": self._generator} if "generator" in known else {}

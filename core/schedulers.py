@@ -17,18 +17,20 @@ if TYPE_CHECKING:
     import torch
 
 #: Spacing -> what it sets in a diffusers scheduler. `normal`, `simple`, `sgm_uniform` and
-#: `ddim_uniform` choose timesteps (arXiv:2305.08891, table 2); the others choose sigmas.
+#: `ddim_uniform` choose timesteps (arXiv:2305.08891, table 2); the others choose sigmas between
+#: those of the first and the last timestep (arXiv:2206.00364, eq. 5; arXiv:2407.12173).
 SPACINGS: dict[str, dict[str, Any]] = {
     "normal": {"timestep_spacing": "linspace"},
-    "karras": {"use_karras_sigmas": True},
-    "exponential": {"use_exponential_sigmas": True},
+    "karras": {"timestep_spacing": "linspace", "use_karras_sigmas": True},
+    "exponential": {"timestep_spacing": "linspace", "use_exponential_sigmas": True},
+    "beta": {"timestep_spacing": "linspace", "use_beta_sigmas": True},
     "sgm_uniform": {"timestep_spacing": "trailing"},
     "simple": {"timestep_spacing": "trailing"},
     "ddim_uniform": {"timestep_spacing": "leading", "steps_offset": 1},
 }
 
-_TIMESTEPS = ("normal", "sgm_uniform", "simple", "ddim_uniform")
 _ALL = tuple(SPACINGS)
+_TIMESTEPS = ("normal", "sgm_uniform", "simple", "ddim_uniform")
 
 
 class Sampler(NamedTuple):
@@ -39,17 +41,27 @@ class Sampler(NamedTuple):
     spacings: tuple[str, ...]
 
 
+_MULTISTEP = "DPMSolverMultistepScheduler"
+
 SAMPLERS: dict[str, Sampler] = {
     "euler": Sampler("EulerDiscreteScheduler", {}, _ALL),
     "euler_ancestral": Sampler("EulerAncestralDiscreteScheduler", {}, _TIMESTEPS),
     "heun": Sampler("HeunDiscreteScheduler", {}, _ALL),
     "dpm_2": Sampler("KDPM2DiscreteScheduler", {}, _ALL),
     "dpm_2_ancestral": Sampler("KDPM2AncestralDiscreteScheduler", {}, _ALL),
-    "dpmpp_2m": Sampler("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}, _ALL),
-    "dpmpp_2m_sde": Sampler(
-        "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, _ALL
+    "lms": Sampler("LMSDiscreteScheduler", {}, _ALL),
+    "dpmpp_sde": Sampler("DPMSolverSDEScheduler", {}, _ALL),
+    "dpmpp_2m": Sampler(_MULTISTEP, {"algorithm_type": "dpmsolver++"}, _ALL),
+    "dpmpp_2m_sde": Sampler(_MULTISTEP, {"algorithm_type": "sde-dpmsolver++"}, _ALL),
+    "dpmpp_3m_sde": Sampler(
+        _MULTISTEP, {"algorithm_type": "sde-dpmsolver++", "solver_order": 3}, _ALL
     ),
-    "uni_pc": Sampler("UniPCMultistepScheduler", {}, _ALL),
+    "deis": Sampler("DEISMultistepScheduler", {}, _ALL),
+    # At a last sigma of zero bh1 divides zero by zero.
+    "uni_pc": Sampler(
+        "UniPCMultistepScheduler", {"solver_type": "bh1", "final_sigmas_type": "sigma_min"}, _ALL
+    ),
+    "uni_pc_bh2": Sampler("UniPCMultistepScheduler", {"solver_type": "bh2"}, _ALL),
     "ddim": Sampler("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}, _TIMESTEPS),
     "ddpm": Sampler("DDPMScheduler", {"clip_sample": False}, _TIMESTEPS),
     "lcm": Sampler("LCMScheduler", {"clip_sample": False}, ("normal",)),
@@ -94,6 +106,8 @@ def start_scheduler(
     name: str,
     model_config: Mapping[str, Any],
     num_inference_steps: int,
+    *,
+    seed: int,
     strength: float | None = None,
 ) -> tuple[Any, torch.Tensor]:
     """A new diffusers scheduler that shares no state with any other, and the timesteps to run.
@@ -102,11 +116,15 @@ def start_scheduler(
         name: see the module.
         model_config: configuration of the scheduler that the model was stored with.
         num_inference_steps: 1 or more.
+        seed: of the image, for the one scheduler that takes no generator (DPMSolverSDE).
         strength: share of the steps to run on an input image; None for all of them.
 
     Returns:
         The scheduler, and (N,) timesteps on the CPU; N is not the number of steps for samplers
         that call the model twice a step.
+
+    Raises:
+        InvalidRequest: the sampler can't take that many steps.
     """
     import diffusers
 
@@ -115,9 +133,17 @@ def start_scheduler(
     scheduler_class = getattr(diffusers, sampler.class_name)
     config = {key: model_config[key] for key in _OF_THE_MODEL if key in model_config}
     config |= sampler.config | (SPACINGS[spacing] if spacing else {})
+    config["noise_sampler_seed"] = seed
     known = inspect.signature(scheduler_class.__init__).parameters
     scheduler = scheduler_class(**{key: value for key, value in config.items() if key in known})
-    scheduler.set_timesteps(num_inference_steps, device="cpu")
+    try:
+        scheduler.set_timesteps(num_inference_steps, device="cpu")
+    except ValueError as error:
+        raise InvalidRequest(
+            f"a number of steps that {sampler_name} can take",
+            f"{num_inference_steps} ({error})",
+            "Take fewer steps, or another sampler.",
+        ) from error
     begin = 0
     if strength is not None:
         # As StableDiffusionXLImg2ImgPipeline.get_timesteps.
