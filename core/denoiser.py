@@ -39,32 +39,31 @@ class Denoiser:
     on the machine before it is relied on; if it fails there, calls are filled up with padding.
     """
 
-    def __init__(self, model: Model, geometry: Geometry) -> None:
-        """Call the UNet of `model` with at most `geometry.rows` rows."""
+    def __init__(self, model: Model) -> None:
+        """Call the UNet of `model`."""
         self._model = model
-        self._geometry = geometry
         self._agreements: dict[tuple[Any, ...], bool] = {}
 
-    def __call__(self, rows: Rows) -> torch.Tensor:
+    def __call__(self, rows: Rows, geometry: Geometry) -> torch.Tensor:
         """The UNet's output, (R, 4, H/8, W/8) fp32 on the CPU, for at most `geometry.rows` rows."""
         count = len(rows.sample)
-        full = self._geometry.rows
         even = count + count % 2
-        size = even if even == full or self._small_calls_agree(rows) else full
+        full = geometry.rows
+        size = even if even == full or self._small_calls_agree(rows, full) else full
         return self._call(Rows(*(_padded(part, size) for part in rows)))[:count]
 
-    def _small_calls_agree(self, rows: Rows) -> bool:
-        """Whether calls of fewer rows have the bits of a full one, for rows of this shape."""
+    def _small_calls_agree(self, rows: Rows, full: int) -> bool:
+        """Whether calls of fewer than `full` rows of this shape have the bits of a full one."""
         if self._model.device.type != "cpu":
             return False
-        shape = (rows.sample.shape[1:], rows.prompt_embeds.shape[1:], torch.get_num_threads())
-        if shape not in self._agreements:
-            self._agreements[shape] = self._try_small_calls(rows)
-        return self._agreements[shape]
+        shapes = (rows.sample.shape[1:], rows.prompt_embeds.shape[1:])
+        key = (*shapes, full, torch.get_num_threads())
+        if key not in self._agreements:
+            self._agreements[key] = self._try_small_calls(rows, full)
+        return self._agreements[key]
 
-    def _try_small_calls(self, rows: Rows) -> bool:
+    def _try_small_calls(self, rows: Rows, full: int) -> bool:
         generator = torch.Generator().manual_seed(0)
-        full = self._geometry.rows
 
         def noise(part: torch.Tensor) -> torch.Tensor:
             return torch.randn(full, *part.shape[1:], generator=generator).to(part.dtype)

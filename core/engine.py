@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .denoiser import Denoiser, Rows
 from .images import to_uint8
 from .lane import Lane
+from .metadata import Record, describe
 from .model import Model
 from .numerics import Geometry, deterministic
 from .request import ImageRequest
@@ -46,6 +47,10 @@ class Progress(NamedTuple):
     images: int
     total_images: int
 
+    def after(self, steps: int, images: int) -> Progress:
+        """The progress when so many more are done."""
+        return self._replace(steps=self.steps + steps, images=self.images + images)
+
 
 class Engine:
     """Makes images of requests; each one's bits depend on its request, model and numerics only."""
@@ -55,12 +60,13 @@ class Engine:
 
         Args:
             model: of `load_model`.
-            geometry: shape of the calls; None takes the one of the model's device class.
+            geometry: shape of the calls for images of any size; None follows
+                `Geometry.for_size`.
         """
         self.model = model
-        self.geometry = geometry or Geometry.for_device(model.device)
+        self._geometry = geometry
         self._text = TextEncoder(model)
-        self._denoise = Denoiser(model, self.geometry)
+        self._denoise = Denoiser(model)
 
     def generate(
         self,
@@ -87,6 +93,15 @@ class Engine:
         total = Progress(0, self._count_steps(filled), 0, len(filled))
         return self._run(filled, total, on_step or (lambda progress: None))
 
+    def geometry_of(self, width: int, height: int) -> Geometry:
+        """The shape of the calls that images of this size in pixels are made with."""
+        return self._geometry or Geometry.for_size(self.model.device, width, height)
+
+    def describe(self, request: ImageRequest) -> Record:
+        """The record of an image that this engine makes of a request with its size filled in."""
+        assert request.width is not None and request.height is not None
+        return describe(request, self.model, self.geometry_of(request.width, request.height))
+
     def _with_size(self, request: ImageRequest) -> ImageRequest:
         native = self.model.native_size
         image = request.image
@@ -103,22 +118,27 @@ class Engine:
         on_step: Callable[[Progress], None],
     ) -> Iterator[GeneratedImage]:
         # Rows of one call share a shape, so one size is finished before the next begins.
-        queues: dict[tuple[int | None, int | None], deque[int]] = {}
+        queues: dict[tuple[int, int], deque[int]] = {}
         for index, request in enumerate(requests):
-            queues.setdefault((request.height, request.width), deque()).append(index)
-        for queue in queues.values():
+            assert request.width is not None and request.height is not None
+            queues.setdefault((request.width, request.height), deque()).append(index)
+        for size, queue in queues.items():
+            geometry = self.geometry_of(*size)
             lanes: list[Lane] = []
             while queue or lanes:
-                self._admit(lanes, queue, requests)
-                self._tick(lanes)
-                progress = progress._replace(steps=progress.steps + len(lanes))
-                on_step(progress)
-                for lane in [lane for lane in lanes if lane.is_done]:
+                free = geometry.rows - sum(len(lane.embeddings) for lane in lanes)
+                while queue and free >= (needed := 1 + requests[queue[0]].is_guided):
+                    index = queue.popleft()
+                    lanes.append(self._make_lane(index, requests[index]))
+                    free -= needed
+                self._tick(lanes, geometry)
+                steps, done = len(lanes), [lane for lane in lanes if lane.is_done]
+                # Handed out before anyone is asked to go on, so that Cancel loses none of them.
+                for lane in done:
                     lanes.remove(lane)
-                    image = self._retire(lane)
-                    progress = progress._replace(images=progress.images + 1)
-                    on_step(progress)
-                    yield image
+                    yield self._retire(lane)
+                progress = progress.after(steps, len(done))
+                on_step(progress)
 
     def _count_steps(self, requests: list[ImageRequest]) -> int:
         plans = Counter(
@@ -129,14 +149,6 @@ class Engine:
             number * len(start_scheduler(name, config, steps, seed=0, strength=strength)[1])
             for (name, steps, strength), number in plans.items()
         )
-
-    def _admit(self, lanes: list[Lane], queue: deque[int], requests: list[ImageRequest]) -> None:
-        """Fill free rows from the queue, in its order."""
-        free = self.geometry.rows - sum(len(lane.embeddings) for lane in lanes)
-        while queue and free >= (needed := 1 + requests[queue[0]].is_guided):
-            index = queue.popleft()
-            lanes.append(self._make_lane(index, requests[index]))
-            free -= needed
 
     def _make_lane(self, index: int, request: ImageRequest) -> Lane:
         prompts = [request.prompt]
@@ -152,7 +164,7 @@ class Engine:
             )
 
     @torch.inference_mode()
-    def _tick(self, lanes: list[Lane]) -> None:
+    def _tick(self, lanes: list[Lane], geometry: Geometry) -> None:
         """One UNet call, and a step of every lane."""
         rows = [(lane, embedding) for lane in lanes for embedding in lane.embeddings]
         inputs = {lane.index: lane.model_input() for lane in lanes}
@@ -163,9 +175,10 @@ class Engine:
                 prompt_embeds=torch.cat([e.prompt_embeds for _, e in rows]),
                 pooled_prompt_embeds=torch.cat([e.pooled_prompt_embeds for _, e in rows]),
                 time_ids=torch.tensor([_time_ids(lane.request) for lane, _ in rows]),
-            )
+            ),
+            geometry,
         )
-        own = predictions.split([len(lane.embeddings) for lane in lanes])
+        own = torch.split(predictions, [len(lane.embeddings) for lane in lanes])
         for lane, prediction in zip(lanes, own, strict=True):
             lane.advance(prediction)
 

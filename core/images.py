@@ -188,7 +188,7 @@ def save_png(
 
     Args:
         folder: made if it is not there.
-        stem: name of the file, with `{number}` where the number goes.
+        stem: name of the file without its ending, with `*` where the number goes.
         pixels: (H, W, 3) uint8.
         texts: to store in the file.
 
@@ -200,9 +200,10 @@ def save_png(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        number = _next_number(folder, stem)
+        before, _, after = stem.rpartition("*")
+        number = _next_number(folder, before)
         while True:
-            path = folder / f"{stem.format(number=f'{number:05}')}.png"
+            path = folder / f"{before}{number:05}{after}.png"
             try:
                 with path.open("xb") as file:
                     Image.fromarray(pixels).save(file, "PNG", pnginfo=texts)
@@ -215,8 +216,7 @@ def save_png(
         ) from error
 
 
-def _next_number(folder: Path, stem: str) -> int:
-    before = stem.partition("{number}")[0]
+def _next_number(folder: Path, before: str) -> int:
     taken = re.compile(re.escape(before) + r"(\d+)")
     numbers = (taken.match(path.name) for path in folder.iterdir())
     return 1 + max((int(match[1]) for match in numbers if match), default=0)

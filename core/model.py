@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 
+from .digest import digest_files
 from .errors import InvalidRequest, ModelNotFound, UnsupportedModel
 from .request import PIXELS_PER_LATENT
 
 #: The name of the model that comes with the pack.
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).resolve().parents[1] / "demo_model"
+
+#: Subfolders of a model in diffusers' layout.
+PARTS = (
+    "unet",
+    "vae",
+    "text_encoder",
+    "text_encoder_2",
+    "tokenizer",
+    "tokenizer_2",
+    "scheduler",
+)
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -25,7 +38,8 @@ class Model:
     """The parts of an SDXL model on one device, ready to be called.
 
     Attributes:
-        name: as it was asked for.
+        name: as it was asked for, without the folders above it.
+        folder: that it was loaded from.
         unet: a diffusers UNet2DConditionModel in `dtype`.
         vae: a diffusers AutoencoderKL; in fp32 where it overflows in `dtype`.
         tokenizers: of CLIP ViT-L and of OpenCLIP bigG.
@@ -36,6 +50,7 @@ class Model:
     """
 
     name: str
+    folder: Path
     unet: Any
     vae: Any
     tokenizers: tuple[Any, Any]
@@ -43,6 +58,17 @@ class Model:
     scheduler_config: dict[str, Any]
     device: torch.device
     dtype: torch.dtype
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the model's content: of all weights and configurations that were loaded."""
+        files = [
+            path
+            for part in PARTS
+            for path in sorted((self.folder / part).iterdir())
+            if path.suffix in (".safetensors", ".bin", ".json", ".txt")
+        ]
+        return digest_files(self.folder, files)
 
     @property
     def native_size(self) -> int:
@@ -87,7 +113,8 @@ def load_model(
         # Such a VAE overflows in fp16.
         upcast = dtype == torch.float16 and vae_config.get("force_upcast", True)
         return Model(
-            name=name,
+            name=Path(name).name,
+            folder=folder,
             unet=load(UNet2DConditionModel, "unet", dtype),
             vae=load(AutoencoderKL, "vae", torch.float32 if upcast else dtype),
             tokenizers=(

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from .model import Model
+
+#: Largest image in pixels -> rows of one UNet call, by kind of device. A fixed rule, blind to free
+#: memory, since that changes from run to run.
+_ROWS = {
+    "cpu": ((512**2, 8), (1024**2, 4)),
+    "cuda": ((512**2, 16), (1024**2, 8), (1536**2, 4)),
+}
 
 
 @dataclass(frozen=True)
@@ -16,7 +29,7 @@ class Geometry:
     """The fixed shapes of the engine's calls.
 
     Kernels are chosen by shape, so a row's bits hold only among calls of the same shape. Places
-    that no image needs carry padding. Text encoder and VAE always take one row.
+    that no image needs carry padding. Text encoders and VAE always take one row.
 
     Attributes:
         rows: of one UNet call, an even number of 2 or more. A guided image needs two.
@@ -34,9 +47,40 @@ class Geometry:
             )
 
     @classmethod
-    def for_device(cls, device: torch.device) -> Geometry:
-        """The geometry of a device class; never of its free memory, which changes."""
-        return cls(rows=8)
+    def for_size(cls, device: torch.device, width: int, height: int) -> Geometry:
+        """The geometry that images of this size in pixels have on this kind of device."""
+        rules = _ROWS.get(device.type, _ROWS["cuda"])
+        return cls(next((rows for limit, rows in rules if width * height <= limit), 2))
+
+
+def fingerprint(model: Model, geometry: Geometry) -> dict[str, Any]:
+    """The numerics in plain values: where two are equal, equal requests give equal bits.
+
+    Returns:
+        `device` (its class, not its number), `dtype` and `vae_dtype`, `rows`, `threads` (of a CPU,
+        whose sums are split among them), `attention`, and the versions of `torch`, `diffusers` and
+        `transformers`.
+    """
+    on_cpu = model.device.type == "cpu"
+    return {
+        "device": device_class(model.device),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "vae_dtype": str(model.vae.dtype).removeprefix("torch."),
+        "rows": geometry.rows,
+        "threads": torch.get_num_threads() if on_cpu else None,
+        "attention": "sdpa",
+        **{name: version(name) for name in ("torch", "diffusers", "transformers")},
+    }
+
+
+def device_class(device: torch.device) -> str:
+    """What devices that compute alike have in common."""
+    if device.type != "cuda":
+        return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    properties = torch.cuda.get_device_properties(device)
+    architecture = f"sm_{properties.major}{properties.minor}"
+    # Libraries plan by the number of multiprocessors, which partitioned cards have fewer of.
+    return f"cuda {properties.name} {architecture} {properties.multi_processor_count} SMs"
 
 
 @contextmanager

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidImage
 from ..core.images import SourceImage
-from ..core.metadata import describe
 from ..core.prompts import Prompt
 from ..core.request import COMBINATIONS, ImageRequest, combine
 from ..core.schedulers import SAMPLERS, SPACINGS
@@ -114,6 +114,19 @@ class BatchGenerate(Node):
                     "STRING",
                     {"forceInput": True, "tooltip": "Names of the images, of Load Image Batch."},
                 ),
+                "rows_per_call": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 256,
+                        "step": 2,
+                        "advanced": True,
+                        "tooltip": "Rows of one UNet call, two for each image while cfg is over "
+                        "1; an even number. 0 chooses by device and size. Other numbers may give "
+                        "other bits, so it is written into the files.",
+                    },
+                ),
             },
         }
 
@@ -124,7 +137,7 @@ class BatchGenerate(Node):
         height: list[int | None],
         sampler_name: list[str | None],
         scheduler: list[str | None],
-    ) -> bool | str:
+    ) -> bool | BatchSDXLError:
         """Refuse sizes and schedulers that cannot be before anything runs."""
         try:
             names = [name for name in (sampler_name[0], scheduler[0]) if name is not None]
@@ -133,7 +146,7 @@ class BatchGenerate(Node):
                 prompt="", seed=0, width=width[0] or None, height=height[0] or None, **given
             )
         except BatchSDXLError as error:
-            return str(error)
+            return error
         return True
 
     def run(
@@ -151,9 +164,11 @@ class BatchGenerate(Node):
         combine: list[str],
         images: list[torch.Tensor] | None = None,
         names: list[str] | None = None,
+        rows_per_call: Sequence[int] = (0,),
     ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
         """Make the images."""
         from ..core.engine import Engine
+        from ..core.numerics import Geometry
 
         settings: dict[str, Any] = {
             "width": width[0] or None,
@@ -172,12 +187,13 @@ class BatchGenerate(Node):
             settings,
         )
         results: list[GeneratedImage | None] = [None] * len(requests)
-        for image in Engine(model[0]).generate(requests, on_step=_Reporter()):
+        engine = Engine(model[0], geometry=Geometry(rows_per_call[0]) if rows_per_call[0] else None)
+        for image in engine.generate(requests, on_step=_Reporter()):
             results[image.index] = image
         done = [image for image in results if image is not None]
         return (
             to_batches(_to_tensor(image) for image in done),
-            [describe(image.request, model[0].name) for image in done],
+            [engine.describe(image.request) for image in done],
         )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidImage
 from ..core.images import FITS, list_images, read_image
-from . import host
 from .batches import to_batches
+from .paths import find_input
 from .types import Inputs, Node
 
 if TYPE_CHECKING:
@@ -73,22 +72,22 @@ class LoadImageBatch(Node):
     @classmethod
     def VALIDATE_INPUTS(
         cls, folder: str | None, width: int | None, height: int | None
-    ) -> bool | str:
+    ) -> bool | BatchSDXLError:
         """Refuse a missing folder, or half a size, before anything runs."""
         try:
             if folder is not None:
-                list_images(_find(folder))
+                list_images(find_input(folder))
             if width is not None and height is not None:
                 _size(width, height)
         except BatchSDXLError as error:
-            return str(error)
+            return error
         return True
 
     @classmethod
     def IS_CHANGED(cls, folder: str | None, limit: int | None = 0, **other: Any) -> str:
         """SHA-256 over the names and the bytes of the files."""
         digest = hashlib.sha256()
-        for path in list_images(_find(folder))[: limit or None] if folder else []:
+        for path in list_images(find_input(folder))[: limit or None] if folder else []:
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
         return digest.hexdigest()
 
@@ -99,7 +98,7 @@ class LoadImageBatch(Node):
         import torch
 
         size = _size(width, height)
-        paths = list_images(_find(folder))[: limit or None]
+        paths = list_images(find_input(folder))[: limit or None]
         sources = [read_image(path, size, fit) for path in paths]
         images = [torch.from_numpy(source.pixels.copy()) for source in sources]
         masks = [
@@ -118,15 +117,3 @@ def _size(width: int, height: int) -> tuple[int, int] | None:
             "Set the other one too.",
         )
     return (width, height) if width else None
-
-
-def _find(folder: str) -> Path:
-    """The folder of that name below one of the host's input folders, never outside of them."""
-    roots = [root.resolve() for root in host.current().input_folders()]
-    for root in roots:
-        path = (root / folder).resolve()
-        if path.is_dir() and path.is_relative_to(root):
-            return path
-    raise InvalidImage(
-        f"a folder below {' or '.join(map(str, roots))}", repr(folder), "Check its name."
-    )

@@ -42,7 +42,7 @@ class LoadSDXL(Node):
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, model_name: str | None) -> bool | str:
+    def VALIDATE_INPUTS(cls, model_name: str | None) -> bool:
         """Let paths pass that are not in the list: headless there is no list to choose from."""
         return True
 

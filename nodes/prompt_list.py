@@ -45,13 +45,13 @@ class PromptList(Node):
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, text: str | None) -> bool | str:
+    def VALIDATE_INPUTS(cls, text: str | None) -> bool | BatchSDXLError:
         """Refuse an empty list before anything runs."""
         try:
             if text is not None:
                 parse_prompts(text)
         except BatchSDXLError as error:
-            return str(error)
+            return error
         return True
 
     def run(self, text: str, negative_prompt: str) -> tuple[tuple[Prompt, ...], int]:

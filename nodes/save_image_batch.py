@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..core.errors import InvalidRequest, OutputError
+from ..core.errors import InvalidRequest
 from . import host
 from .batches import from_batches
+from .paths import place_output, shown
 from .types import ROWS, Inputs, Node
 
 if TYPE_CHECKING:
@@ -71,36 +71,18 @@ class SaveImageBatch(Node):
             )
         graph = {"prompt": (prompt or [None])[0], **((extra_pnginfo or [None])[0] or {})}
         graph = {name: value for name, value in graph.items() if value is not None}
-        root = host.current().output_folder()
-        folder, stem = _place(root, filename_prefix[0])
+        folder, stem = place_output(filename_prefix[0])
         files = [
             save_png(
                 folder,
-                f"{stem}_{{number}}_seed{record['seed']}",
+                f"{stem}_*_seed{record['seed']}",
                 to_uint8(picture),
                 png_texts(record, graph) if host.current().saves_metadata() else None,
             )
             for picture, record in zip(pictures, records, strict=True)
         ]
-        shown = [
-            {
-                "filename": file.name,
-                "subfolder": folder.relative_to(root.resolve()).as_posix().removeprefix("."),
-                "type": "output",
-            }
-            for file in files
-        ]
-        ui = {"images": shown, "batch_sdxl": [json.dumps(record) for record in records]}
+        ui = {
+            "images": [shown(file) for file in files],
+            "batch_sdxl": [json.dumps(record) for record in records],
+        }
         return {"ui": ui, "result": ([str(file) for file in files],)}
-
-
-def _place(root: Path, prefix: str) -> tuple[Path, str]:
-    """The folder and the start of the names, never outside the output folder."""
-    root = root.resolve()
-    path = (root / prefix).resolve()
-    if not prefix or prefix.endswith(("/", "\\")) or not path.is_relative_to(root) or path == root:
-        raise OutputError(
-            f"a filename_prefix that stays below {root}", repr(prefix), "Write for example: batch."
-        )
-    # Braces would be taken for the place of the number.
-    return path.parent, path.name.replace("{", "{{").replace("}", "}}")

@@ -42,13 +42,13 @@ class SeedList(Node):
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, seeds: str | None) -> bool | str:
+    def VALIDATE_INPUTS(cls, seeds: str | None) -> bool | BatchSDXLError:
         """Refuse what cannot be read before anything runs."""
         try:
             if seeds is not None:
                 parse_seeds(seeds)
         except BatchSDXLError as error:
-            return str(error)
+            return error
         return True
 
     def run(self, seeds: str) -> tuple[tuple[int, ...], int]:

@@ -83,8 +83,8 @@ def test_rounding_is_diffusers() -> None:
 def test_no_file_is_replaced(tmp_path: Path) -> None:
     pixels = np.zeros((8, 8, 3), np.uint8)
     (tmp_path / "a_00007_seed1.png").write_bytes(b"precious")
-    first = save_png(tmp_path, "a_{number}_seed1", pixels)
-    second = save_png(tmp_path, "a_{number}_seed2", pixels)
+    first = save_png(tmp_path, "a_*_seed1", pixels)
+    second = save_png(tmp_path, "a_*_seed2", pixels)
     assert [first.name, second.name] == ["a_00008_seed1.png", "a_00009_seed2.png"]
     assert (tmp_path / "a_00007_seed1.png").read_bytes() == b"precious"
 
@@ -92,4 +92,4 @@ def test_no_file_is_replaced(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file"):
-        save_png(tmp_path / "file", "{number}", np.zeros((8, 8, 3), np.uint8))
+        save_png(tmp_path / "file", "*", np.zeros((8, 8, 3), np.uint8))

@@ -127,7 +127,7 @@ def test_folders_outside_are_refused(folders: FolderHost, folder: str) -> None:
     with pytest.raises(BatchSDXLError):
         call("LoadImageBatch", folder=folder, width=0, height=0, fit="crop", limit=0)
     node = NODE_CLASS_MAPPINGS["BatchSDXL_LoadImageBatch"]
-    assert isinstance(node.VALIDATE_INPUTS(folder=folder, width=0, height=0), str)
+    assert isinstance(node.VALIDATE_INPUTS(folder=folder, width=0, height=0), BatchSDXLError)
 
 
 def test_the_cache_key_of_a_folder_is_its_content(folders: FolderHost) -> None:
@@ -207,8 +207,10 @@ def test_what_cannot_be_made_is_refused(tiny: Model, changes: dict[str, Any], pa
         generate(tiny, **changes)
 
 
-def validate(name: str, **inputs: Any) -> bool | str:
-    answer: bool | str = NODE_CLASS_MAPPINGS[f"BatchSDXL_{name}"].VALIDATE_INPUTS(**inputs)
+def validate(name: str, **inputs: Any) -> bool | BatchSDXLError:
+    answer: bool | BatchSDXLError = NODE_CLASS_MAPPINGS[f"BatchSDXL_{name}"].VALIDATE_INPUTS(
+        **inputs
+    )
     return answer
 
 

@@ -1,0 +1,1 @@
+"""A graph without ComfyUI: read it, check it, run it."""

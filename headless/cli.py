@@ -1,0 +1,176 @@
+"""The command `batch-sdxl`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..core.errors import BatchSDXLError, InvalidPrompts
+from .notes import notes_of
+
+_EXAMPLES = """examples:
+  batch-sdxl run portrait.json
+  batch-sdxl run portrait.json --set "Seed List.seeds=100..115" --set 5.steps=30
+  batch-sdxl generate --prompts "a red circle" --seeds "random(8, from=7)"
+  batch-sdxl generate --prompts prompts.txt --seeds 1..4 --combine product --json
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments; None takes those of the process.
+
+    Returns:
+        The exit code: 0, 1 after an error of ours, 130 after Ctrl-C. (2, for wrong usage, is
+        raised as SystemExit by argparse.)
+    """
+    args = _parser().parse_args(argv)
+    _quieten()
+    try:
+        command: Callable[[argparse.Namespace], int] = args.command
+        return command(args)
+    except BatchSDXLError as error:
+        sys.stderr.write("".join(f"{where}:\n" for where in notes_of(error)))
+        sys.stderr.write(f"Expected: {error.expected}\n")
+        sys.stderr.write(f"Got:      {error.got}\n")
+        sys.stderr.write(f"To do:    {error.action}\n")
+        return 1
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(" ".join(["\nStopped.", *notes_of(stop)]) + "\n")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    from .. import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="batch-sdxl",
+        description="Many SDXL images in one run, each reproducible on its own.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"batch-sdxl {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_generate(commands)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run a workflow file without ComfyUI",
+        description="Run a workflow of Batch SDXL nodes, as ComfyUI saved or exported it.",
+        epilog="A node is named by its id or its title: "
+        '--set 3.seeds=1..4 --set "Batch Generate.steps=30"',
+    )
+    parser.add_argument("workflow", type=Path, metavar="WORKFLOW.json")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NODE.INPUT=VALUE",
+        help="put a value in place of the one in the file; may be given more than once",
+    )
+    _add_output(parser)
+    parser.set_defaults(command=_run)
+
+
+def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "generate",
+        help="make images without a workflow file",
+        description="Make images of prompts and seeds. What is not given is as in a fresh node.",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument(
+        "--prompts",
+        required=True,
+        metavar="FILE_OR_TEXT",
+        help="a .txt file, or text; one prompt a line",
+    )
+    parser.add_argument(
+        "--seeds", required=True, metavar="EXPR", help='like 7 or "1, 5, 9" or "random(8, from=7)"'
+    )
+    parser.add_argument("--negative-prompt", metavar="TEXT", help="what no image should show")
+    parser.add_argument("--model", metavar="NAME", help='"demo", or the path of an SDXL model')
+    parser.add_argument("--images", metavar="FOLDER", help="images to start from")
+    parser.add_argument("--strength", metavar="X", help="share of the steps run from an image")
+    parser.add_argument("--steps", metavar="N", help="denoising steps")
+    parser.add_argument("--cfg", metavar="X", help="guidance scale")
+    parser.add_argument("--width", metavar="PIXELS", help="0 is the model's own")
+    parser.add_argument("--height", metavar="PIXELS", help="0 is the model's own")
+    parser.add_argument("--sampler-name", metavar="NAME", help="ComfyUI's name of the sampler")
+    parser.add_argument("--scheduler", metavar="NAME", help="ComfyUI's name of the spacing")
+    parser.add_argument("--combine", metavar="HOW", help="zip, product or cycle")
+    _add_output(parser)
+    parser.set_defaults(command=_generate)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("output"),
+        metavar="DIR",
+        help="where images are written (default: output)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=False,
+        help="print one JSON object with the files and what each was made from",
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    from . import settings, workflow
+    from .session import Session
+
+    with Session([args.workflow.resolve().parent], args.output, args.json) as session:
+        graph = workflow.read(args.workflow, session.catalog)
+        session.produce(settings.apply(graph, session.catalog, args.set))
+    return 0
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from . import recipe
+    from .session import Session
+
+    options = {name: value for name, value in vars(args).items() if name in recipe.TARGETS}
+    options["prompts"] = _text(options["prompts"])
+    folders = []
+    if "images" in options:
+        # The node looks below the host's folders only; this one a person has named.
+        folder = Path(options["images"]).resolve()
+        folders, options["images"] = [folder.parent], folder.name
+    with Session(folders, args.output, args.json) as session:
+        session.produce(recipe.graph(session.catalog, options))
+    return 0
+
+
+def _text(file_or_text: str) -> str:
+    """The content of a .txt file, else the text itself."""
+    if not file_or_text.endswith(".txt") or "\n" in file_or_text:
+        return file_or_text
+    try:
+        return Path(file_or_text).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InvalidPrompts(
+            "a text file in UTF-8", f"{file_or_text} ({error})", "Check its name and its encoding."
+        ) from error
+
+
+def _quieten() -> None:
+    """Keep what the libraries say about themselves off the terminal."""
+    for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)

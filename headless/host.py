@@ -1,0 +1,37 @@
+"""The command line as a host of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..nodes.host import EXAMPLES, Host, Progress
+from .bar import Bar
+
+
+class HeadlessHost(Host):
+    """Reads beside the workflow and in the working directory, shows a bar."""
+
+    def __init__(self, folders: Sequence[Path], output: Path, bar: Bar) -> None:
+        """Name the folders.
+
+        Args:
+            folders: looked up before the working directory.
+            output: where results are written.
+            bar: where progress is shown.
+        """
+        self._folders = folders
+        self._output = output
+        self._bar = bar
+
+    def input_folders(self) -> list[Path]:
+        """The given folders, the working directory, the pack's examples."""
+        return list(dict.fromkeys([*self._folders, Path.cwd(), EXAMPLES]))
+
+    def output_folder(self) -> Path:
+        """The given one."""
+        return self._output
+
+    def progress(self, total_steps: int, total_images: int) -> Progress:
+        """A line of the bar."""
+        return self._bar.display(total_steps, total_images)

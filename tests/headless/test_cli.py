@@ -1,0 +1,280 @@
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import batch_sdxl
+import pytest
+from batch_sdxl import nodes
+from batch_sdxl.headless import bar
+from batch_sdxl.headless.cli import main
+from PIL import Image
+from rich.console import Console
+
+Json = dict[str, Any]
+Save = Callable[[Any], Path]
+Api = Callable[..., Json]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, with a picture beside it."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    Image.new("RGB", (4, 2), "red").save(tmp_path / "red.png")
+    return work
+
+
+@pytest.fixture
+def copy_image(api: Api, save: Save) -> Path:
+    """A workflow that loads a picture beside it and saves it again."""
+    return save(
+        api(
+            load=("LoadImage", {"image": "red.png"}),
+            save=("SaveImage", {"images": ["load", 0], "filename_prefix": "copy"}),
+            look=("PreviewImage", {"images": ["load", 0]}),
+        )
+    )
+
+
+def test_run_writes_below_output_and_tells_the_files(
+    copy_image: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(copy_image)]) == 0
+    file = folder / "output" / "copy_00001_.png"
+    assert file.is_file()
+    out, err = capsys.readouterr()
+    assert str(file) in out
+    assert out.split()[:3] == ["file", "seed", "prompt"]
+    assert err == ""
+
+
+def test_json_is_all_that_stdout_gets(
+    copy_image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "there"
+    arguments = ["--set", "save.filename_prefix=[b]x", "--output", str(there), "--json"]
+    assert main(["run", str(copy_image), *arguments]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "files": [{"file": str(there / "[b]x_00001_.png"), "node": "save", "row": None}]
+    }
+
+
+def test_printing_nodes_do_not_spoil_the_json(
+    api: Api,
+    save: Save,
+    toys: dict[str, type[Any]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Chatty(toys["Show"]):  # type: ignore[misc]
+        def run(self, **inputs: Any) -> Json:
+            print("hello")  # noqa: T201
+            row = {"seed": 5, "prompt": "a [red] dog"}
+            return {
+                "ui": {
+                    "images": [{"filename": "a.png", "subfolder": "s", "type": "output"}],
+                    "batch_sdxl": [json.dumps(row)],
+                }
+            }
+
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "Chatty", Chatty)
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "Number", toys["Number"])
+    path = save(api(a=("Number", {"value": 1}), b=("Chatty", {"value": ["a", 0]})))
+    assert main(["run", str(path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["files"][0]["row"] == {"seed": 5, "prompt": "a [red] dog"}
+    assert err == "hello\n"
+    assert main(["run", str(path)]) == 0
+    assert capsys.readouterr().out.split()[-4:] == ["5", "a", "[red]", "dog"]
+
+
+def test_our_error_is_three_lines_and_code_1(
+    copy_image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(copy_image), "--set", "load.image=blue.png"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    where, expected, got, action = err.splitlines()
+    assert where == 'In "Load Image" (node load):'
+    assert expected.startswith("Expected: a file or folder below ")
+    assert got == 'Got:      "blue.png"'
+    assert action == "To do:    Put the file there, or correct its name."
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        ("ours", 1, 'In "Failing" (node a):\nExpected: an image\n'),
+        ("stop", 130, "Stopped. Finished files stay in "),
+    ],
+)
+def test_run_that_does_not_finish(
+    api: Api,
+    save: Save,
+    toys: dict[str, type[Any]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "Failing", toys["Failing"])
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "Show", toys["Show"])
+    path = save(api(a=("Failing", {"how": how}), b=("Show", {"value": ["a", 0]})))
+    assert main(["run", str(path), "--output", "there"]) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert ("there." in err) == (how == "stop")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["run"], ["dance"], ["generate", "--prompts", "x"], ["run", "a.json", "--bogus"]],
+)
+def test_wrong_usage_is_code_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["generate"]])
+def test_help_shows_how(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    assert "usage: batch-sdxl" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"batch-sdxl {batch_sdxl.__version__}\n"
+
+
+def test_generate_makes_an_image_of_each_combination(
+    tiny_folder: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "prompts.txt").write_text("a red circle\na green tree\n", encoding="utf-8-sig")
+    command = [
+        "generate",
+        "--prompts",
+        "prompts.txt",
+        "--seeds",
+        "5, 18446744073709551615",
+        "--combine",
+        "product",
+        "--steps",
+        "2",
+        "--cfg",
+        "1",
+        "--model",
+        str(tiny_folder),
+        "--negative-prompt",
+        "blurry",
+        "--json",
+    ]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    files = json.loads(out)["files"]
+    assert [(one["row"]["prompt"], one["row"]["seed"]) for one in files] == [
+        ("a red circle", 5),
+        ("a red circle", 2**64 - 1),
+        ("a green tree", 5),
+        ("a green tree", 2**64 - 1),
+    ]
+    assert err.splitlines()[-1].startswith("4/4 images, 8/8 steps, ")
+    with Image.open(files[3]["file"]) as image:
+        assert image.size == (64, 64)
+        graph = json.loads(image.info["prompt"])
+    # The picture's own graph runs, and makes the picture again.
+    (folder / "again.json").write_text(json.dumps(graph))
+    assert main(["run", "again.json", "--output", "again", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["files"]
+    for one, other in zip(files, again, strict=True):
+        with Image.open(one["file"]) as before, Image.open(other["file"]) as after:
+            assert before.tobytes() == after.tobytes()
+
+
+def test_generate_starts_from_a_folder_anywhere(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.new("RGB", (90, 70), "blue").save(pictures / "blue.png")
+    command = [
+        "generate",
+        "--prompts",
+        "a circle",
+        "--seeds",
+        "5",
+        "--images",
+        str(pictures),
+        "--strength",
+        "0.5",
+        "--steps",
+        "4",
+        "--width",
+        "64",
+        "--height",
+        "48",
+        "--model",
+        str(tiny_folder),
+        "--json",
+    ]
+    assert main(command) == 0
+    (one,) = json.loads(capsys.readouterr().out)["files"]
+    with Image.open(one["file"]) as image:
+        assert image.size == (64, 48)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--prompts", "none.txt", "--seeds", "1"], "Expected: a text file in UTF-8"),
+        (["--prompts", "x", "--seeds", "1..y"], "1..y"),
+        (
+            ["--prompts", "x", "--seeds", "1", "--steps", "few"],
+            'a whole number for input steps of "Batch Generate" (node 5)\nGot:      "few"',
+        ),
+        (["--prompts", "x", "--seeds", "1", "--images", "nowhere"], "nowhere"),
+    ],
+)
+def test_generate_checks_before_it_loads_anything(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+
+
+def test_bar_on_a_terminal_shows_images_steps_and_speed() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with bar.Bar(console) as shown:
+        progress = shown.display(total_steps=8, total_images=2)
+        progress.update(4, 1)
+        progress.update(8, 2)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "2/2 images" in text
+    assert "8/8 steps" in text
+    assert "steps/s" in text
+
+
+def test_lines_elsewhere_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(bar.time, "monotonic", lambda: now)
+    console = Console(file=io.StringIO())
+    with bar.Bar(console) as shown:
+        progress = shown.display(total_steps=100, total_images=2)
+        for steps in range(1, 101):
+            now += 0.25
+            progress.update(steps, images=steps // 50)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 5
+    assert lines[0] == "0/2 images, 20/100 steps, 4.0 steps/s, 20 s left"
+    assert lines[-1] == "2/2 images, 100/100 steps, 4.0 steps/s, 0 s left"
