@@ -155,6 +155,20 @@ def png_texts(record: Mapping[str, Any], graph: Mapping[str, Any]) -> PngInfo:
     return info
 
 
+def _is_record(record: Any) -> bool:
+    """Whether it is one of this version, with everything that making the image again needs."""
+    model, numerics, image = record["model"], record["numerics"], record.get("image")
+    texts = [model["name"], model["sha256"], numerics["dtype"], record["scheduler"]]
+    if image is not None:
+        texts += [image["name"], image["sha256"]]
+    return (
+        record["version"] == VERSION
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(numerics["rows"], int)
+        and isinstance(numerics["threads"], int | None)
+    )
+
+
 def read_record(path: Path) -> Record:
     """The record in an image file.
 
@@ -168,10 +182,10 @@ def read_record(path: Path) -> Record:
         raise InvalidImage("an image file", f"{path} ({error})", "Check the name.") from error
     try:
         record = json.loads(text or "")
-        if record["version"] == VERSION:
+        if _is_record(record):
             return dict(record)
         found = f"{path} with a record of version {record['version']}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError):
         found = f"{path} without one"
     raise InvalidImage(
         f"an image with a {KEY} record of version {VERSION}",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..core.errors import BatchSDXLError, InvalidPrompts
+from ..core.errors import BatchSDXLError, InvalidImage, InvalidPrompts, InvalidRequest
 from .notes import notes_of
 
 _EXAMPLES = """examples:
@@ -59,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_generate(commands)
+    _add_verify(commands)
+    _add_reproduce(commands)
     return parser
 
 
@@ -113,6 +116,50 @@ def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.set_defaults(command=_generate)
 
 
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="make images again from what their files say, and compare",
+        description="Make each image again, alone, from what its file says, and compare the "
+        "pixels. The exit code is 0 if all are identical.",
+    )
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE_OR_DIR")
+    _add_sources(parser)
+    parser.set_defaults(command=_verify)
+
+
+def _add_reproduce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "reproduce",
+        help="make an image again from what its file says, with changes",
+        description="Make an image again from what its file says, with changes to its request.",
+        epilog='batch-sdxl reproduce shapes_00003_seed7.png --set "prompt=a red circle, small"',
+    )
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting in place of the one in the file, such as prompt, seed, steps or cfg",
+    )
+    _add_sources(parser)
+    _add_output(parser)
+    parser.set_defaults(command=_reproduce)
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="NAME", help="in place of the model that the file names")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="where to look for input images, beside the folder of the file",
+    )
+
+
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
@@ -153,6 +200,66 @@ def _generate(args: argparse.Namespace) -> int:
     with Session(folders, args.output, args.json) as session:
         session.produce(recipe.graph(session.catalog, options))
     return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from .replay import Replay
+
+    replay = Replay(args.model, args.images)
+    files = [file for given in args.files for file in _pngs(given)]
+    failed = 0
+    for file in files:
+        try:
+            result = replay.verify(file)
+        except BatchSDXLError as error:
+            failed += 1
+            sys.stdout.write(f"not checked  {file}\n  {error}\n")
+            continue
+        failed += result.changed > 0
+        verdict = "identical" if not result.changed else "differs"
+        sys.stdout.write(f"{verdict:11}  {file}\n")
+        for part in result.elsewhere:
+            sys.stdout.write(f"  not as it was: {part}\n")
+        if result.changed:
+            sys.stdout.write(
+                f"  {result.changed:,} of {result.total:,} pixels differ, "
+                f"by at most {result.largest} of 255\n"
+            )
+    sys.stdout.write(f"{len(files) - failed} of {len(files)} identical\n")
+    return 1 if failed else 0
+
+
+def _pngs(given: Path) -> list[Path]:
+    if not given.is_dir():
+        return [given]
+    files = sorted(given.rglob("*.png"))
+    if not files:
+        raise InvalidImage("PNG files to verify", f"none in {given}", "Name another folder.")
+    return files
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    from ..core.images import save_png
+    from ..core.metadata import png_texts
+    from .replay import Replay
+
+    changes = dict(_pair(text) for text in args.set)
+    record, pixels, elsewhere = Replay(args.model, args.images).reproduce(args.file, changes)
+    stem = f"reproduced_*_seed{record['seed']}"
+    file = save_png(args.output.absolute(), stem, pixels, png_texts(record, {}))
+    for part in elsewhere:
+        sys.stderr.write(f"not as it was: {part}\n")
+    row = {"file": str(file), "row": record}
+    sys.stdout.write((json.dumps(row, ensure_ascii=False) if args.json else str(file)) + "\n")
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """The name and the value of `NAME=VALUE`."""
+    name, found, value = text.partition("=")
+    if not found:
+        raise InvalidRequest("NAME=VALUE after --set", repr(text), "Write for example steps=30.")
+    return name.strip(), value
 
 
 def _text(file_or_text: str) -> str:

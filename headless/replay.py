@@ -1,0 +1,196 @@
+"""An image made again from what its file says."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..core.errors import BatchSDXLError, InvalidImage, InvalidRequest
+from ..core.images import FITS, SourceImage, read_image
+from ..core.metadata import Record, read_record, to_request
+from ..core.request import ImageRequest
+from ..nodes import host
+from ..nodes.load_sdxl import DEMO
+
+if TYPE_CHECKING:
+    from ..core.engine import Engine, GeneratedImage
+    from ..core.model import Model
+
+#: What ComfyUI's nodes call some of a request's fields.
+ALIASES = {"steps": "num_inference_steps", "cfg": "guidance_scale"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A file against its image made again.
+
+    Attributes:
+        file: the file.
+        changed: pixels that differ.
+        total: pixels of the image.
+        largest: the largest difference of a channel, of 255.
+        elsewhere: what is not as it was when the file was made.
+    """
+
+    file: Path
+    changed: int
+    total: int
+    largest: int
+    elsewhere: tuple[str, ...]
+
+
+class Replay:
+    """Makes images again, each alone, with the models and input images that it finds."""
+
+    def __init__(self, model: str | None, folders: Sequence[Path]) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            model: name or path to use in place of the one that files name.
+            folders: where input images are looked for, beside each file's own folder.
+        """
+        self._model_name = model
+        self._folders = folders
+        self._load = lru_cache(maxsize=1)(self._load_model)
+
+    def verify(self, file: Path) -> Comparison:
+        """Make the image of a file again and compare the pixels.
+
+        Raises:
+            BatchSDXLError: the file has no record, or its model or input image is missing.
+        """
+        record = read_record(file)
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        again, elsewhere = self._again(record, self._request(record, file))
+        difference = np.abs(pixels.astype(int) - again.pixels.astype(int)).max(axis=2)
+        return Comparison(
+            file, int((difference > 0).sum()), difference.size, int(difference.max()), elsewhere
+        )
+
+    def reproduce(
+        self, file: Path, changes: Mapping[str, str]
+    ) -> tuple[Record, NDArray[np.uint8], tuple[str, ...]]:
+        """Make the image of a file again, with changes to its request.
+
+        Args:
+            file: an image with our record.
+            changes: texts by the name of a field, which ComfyUI's words may stand for.
+
+        Returns:
+            The new record, the pixels, and what is not as it was when the file was made.
+
+        Raises:
+            BatchSDXLError: as `verify`, or a change that can't be made.
+        """
+        record = read_record(file)
+        request = self._request(record, file)
+        request = replace(request, **_typed(request, changes))
+        again, elsewhere = self._again(record, request)
+        return self._engine(record).describe(again.request), again.pixels, elsewhere
+
+    def _again(
+        self, record: Record, request: ImageRequest
+    ) -> tuple[GeneratedImage, tuple[str, ...]]:
+        with _threads(record["numerics"]["threads"]):
+            engine = self._engine(record)
+            here = engine.describe(request)
+            (again,) = engine.generate([request])
+        there = record["numerics"] | {"model": record["model"]["sha256"][:10]}
+        now = here["numerics"] | {"model": here["model"]["sha256"][:10]}
+        return again, tuple(
+            f"{name}: {value} there, {now.get(name)} here"
+            for name, value in there.items()
+            if now.get(name) != value
+        )
+
+    def _engine(self, record: Record) -> Engine:
+        from ..core.engine import Engine
+        from ..core.numerics import Geometry
+
+        model = self._load(self._model_name or record["model"]["name"], record["numerics"]["dtype"])
+        return Engine(model, geometry=Geometry(record["numerics"]["rows"]))
+
+    def _load_model(self, name: str, dtype: str) -> Model:
+        import torch
+
+        from ..core.model import load_model
+
+        path = DEMO if name == DEMO else host.current().model_path(name)
+        return load_model(path, dtype=getattr(torch, dtype))
+
+    def _request(self, record: Record, file: Path) -> ImageRequest:
+        wanted = record.get("image")
+        image = None if wanted is None else self._find(wanted, file.parent, record)
+        return to_request(record, image)
+
+    def _find(self, wanted: Mapping[str, str], folder: Path, record: Record) -> SourceImage:
+        """The input image of that name whose pixels are the ones that were used."""
+        size = (record["width"], record["height"])
+        roots = [folder, *self._folders, *host.current().input_folders()]
+        seen = 0
+        name = glob.escape(Path(wanted["name"]).name)
+        for path in (p for root in roots for way in (name, f"*/{name}") for p in root.glob(way)):
+            seen += 1
+            for image in _versions(path, size):
+                if image.digest == wanted["sha256"]:
+                    return image
+        found = f"{seen} of that name with other pixels" if seen else "none"
+        raise InvalidImage(
+            f"the input image {wanted['name']} in {', '.join(map(str, dict.fromkeys(roots)))}",
+            found,
+            "Put the image that was used there, or name its folder with --images.",
+        )
+
+
+def _versions(path: Path, size: tuple[int, int]) -> Iterator[SourceImage]:
+    """The image of a file as it is, and brought to a size in each of our ways."""
+    try:
+        yield read_image(path)
+        for fit in FITS:
+            yield read_image(path, size, fit)
+    except BatchSDXLError:  # another file of that name, and no image
+        return
+
+
+def _typed(request: ImageRequest, changes: Mapping[str, str]) -> dict[str, Any]:
+    kinds = {field.name: type(getattr(request, field.name)) for field in fields(request)}
+    del kinds["image"]
+    typed: dict[str, Any] = {}
+    for name, text in changes.items():
+        field = ALIASES.get(name, name)
+        if field not in kinds:
+            raise InvalidRequest(
+                f"a setting of an image: {', '.join([*kinds, *ALIASES])}",
+                repr(name),
+                "Write for example --set num_inference_steps=30.",
+            )
+        try:
+            typed[field] = kinds[field](text)
+        except ValueError:
+            raise InvalidRequest(
+                f"a number for {name}", repr(text), "Write it in digits."
+            ) from None
+    return typed
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """As many CPU threads as the file was made with: sums are split among them."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

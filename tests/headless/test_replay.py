@@ -1,0 +1,163 @@
+"""`verify` and `reproduce`: what a file says is enough to make its image again."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from batch_sdxl.core import Engine, ImageRequest, SourceImage
+from batch_sdxl.core.images import save_png
+from batch_sdxl.core.metadata import parameters, png_texts, read_record
+from batch_sdxl.headless.cli import main
+from PIL import Image
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def save(
+    engine: Engine, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Save:
+    """Makes an image and saves it as the node does; the model is found by its name."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_folder, tmp_path / tiny_folder.name)
+
+    def make(folder: str = "out", **fields: object) -> Path:
+        defaults = {"prompt": "a red circle, big", "seed": 2**64 - 1, "num_inference_steps": 2}
+        (image,) = engine.generate([ImageRequest(**defaults | fields)])  # type: ignore[arg-type]
+        record = engine.describe(image.request)
+        return save_png(tmp_path / folder, "x_*_y", image.pixels, png_texts(record, {}))
+
+    return make
+
+
+def test_images_made_again_are_identical(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    save(negative_prompt="dim", guidance_scale=5.5)
+    save(scheduler="dpmpp_2m_sde:karras", width=80)
+    save(guidance_scale=1.0)
+    assert main(["verify", "out"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("identical  ") == 3
+    assert out.endswith("3 of 3 identical\n")
+
+
+def test_a_changed_pixel_is_found(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    file = save()
+    record = read_record(file)
+    pixels = np.asarray(Image.open(file)).copy()
+    pixels[3, 4, 1] ^= 5
+    changed = save_png(file.parent, "changed_*", pixels, png_texts(record, {}))
+    assert main(["verify", str(file), str(changed)]) == 1
+    out = capsys.readouterr().out
+    assert "1 of 4,096 pixels differ" in out
+    assert out.endswith("1 of 2 identical\n")
+
+
+def test_other_numerics_are_named(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    file = save()
+    record = read_record(file)
+    record["numerics"]["torch"] = "1.0"
+    record["model"]["sha256"] = "0" * 64
+    pixels = np.asarray(Image.open(file))
+    other = save_png(file.parent, "other_*", pixels, png_texts(record, {}))
+    assert main(["verify", str(other)]) == 0
+    out = capsys.readouterr().out
+    assert "not as it was: torch: 1.0 there, " in out
+    assert "not as it was: model: 0000000000 there, " in out
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_input_images_are_found_by_name_and_pixels(
+    save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str], fit: str
+) -> None:
+    from batch_sdxl.core.images import read_image
+
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "so[urce].png"
+    Image.effect_noise((60, 80), 90).convert("RGB").save(path)
+    file = save(image=read_image(path, (64, 64), fit), strength=0.7, num_inference_steps=3)
+    assert main(["verify", str(file)]) == 0
+    path.rename(tmp_path / "elsewhere.png")
+    assert main(["verify", str(file)]) == 1
+    assert "the input image so[urce].png" in capsys.readouterr().out
+    Image.new("RGB", (64, 64)).save(path)
+    assert main(["verify", str(file)]) == 1
+    assert "1 of that name with other pixels" in capsys.readouterr().out
+
+
+def test_a_missing_model_is_named(
+    save: Save, tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = save()
+    shutil.rmtree(tmp_path / tiny_folder.name)
+    assert main(["verify", str(file)]) == 1
+    assert tiny_folder.name in capsys.readouterr().out
+    assert main(["verify", str(file), "--model", str(tiny_folder)]) == 0
+
+
+def test_files_without_a_record_are_named_and_the_others_checked(
+    save: Save, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = save()
+    Image.new("RGB", (8, 8)).save(file.parent / "a.png")
+    (file.parent / "b.png").write_text("no image")
+    for text in ("{}", "[]", "7", '{"version": 1, "model": 3, "numerics": 4}', "{"):
+        info = png_texts(read_record(file), {})
+        info.chunks.clear()
+        info.add_text("batch_sdxl", text)
+        save_png(file.parent, "z_*", np.zeros((8, 8, 3), np.uint8), info)
+    assert main(["verify", str(file.parent)]) == 1
+    out = capsys.readouterr().out
+    assert out.count("not checked") == 7
+    assert out.endswith("1 of 8 identical\n")
+
+
+def test_an_image_is_reproduced_with_changes(
+    save: Save, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = save()
+    command = ["reproduce", str(file), "--set", "prompt=a red circle = big, small", "--json"]
+    assert main([*command, "--set", "steps=3", "--set", "cfg=4"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    request = ImageRequest(
+        prompt="a red circle = big, small",
+        seed=2**64 - 1,
+        num_inference_steps=3,
+        guidance_scale=4.0,
+    )
+    (expected,) = engine.generate([request])
+    assert np.array_equal(np.asarray(Image.open(answer["file"])), expected.pixels)
+    assert read_record(Path(answer["file"])) == answer["row"] == engine.describe(expected.request)
+    assert main(["verify", answer["file"]]) == 0
+
+
+@pytest.mark.parametrize("change", ["nope=1", "steps=many", "steps=0", "steps", "image=x"])
+def test_changes_that_cannot_be_made_are_refused(
+    save: Save, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    assert main(["reproduce", str(save()), "--set", change]) == 1
+    assert "Expected: " in capsys.readouterr().err
+
+
+def test_parameters_read_as_in_other_tools(engine: Engine) -> None:
+    request = ImageRequest(
+        prompt="a red circle",
+        negative_prompt="dim: really",
+        seed=2**53 + 1,
+        width=64,
+        height=64,
+        guidance_scale=5.5,
+        scheduler="dpmpp_2m:karras",
+        image=SourceImage.of(Image.new("RGB", (64, 64))),
+        strength=0.4,
+    )
+    digest = engine.model.digest[:10]
+    assert parameters(engine.describe(request)) == (
+        "a red circle\n"
+        "Negative prompt: dim: really\n"
+        "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5.5, "
+        f"Seed: 9007199254740993, Size: 64x64, Model hash: {digest}, Model: tiny-sdxl, "
+        "Denoising strength: 0.4"
+    )

@@ -1,0 +1,110 @@
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, SourceImage, load_model
+from batch_sdxl.core.digest import digest_files
+from batch_sdxl.core.identity import identity
+from batch_sdxl.core.numerics import fingerprint
+from PIL import Image
+
+NUMERICS = {"device": "cpu", "rows": 8}
+BASE: dict[str, Any] = {"prompt": "a", "seed": 1, "width": 64, "height": 64}
+
+
+def name(numerics: dict[str, Any] = NUMERICS, model: str = "m", **changes: Any) -> str:
+    return identity(ImageRequest(**BASE | changes), model, numerics)
+
+
+def test_the_identity_of_a_request_never_changes() -> None:
+    """A new value here means that the version of the canonical form has to rise."""
+    assert name() == "fba3a718a25fc081a3864a4f65852dc281ec26994a57651306875eb86972faf3"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt": "b"},
+        {"seed": 2},
+        {"negative_prompt": "b"},
+        {"width": 72},
+        {"num_inference_steps": 21},
+        {"guidance_scale": 7.1},
+        {"guidance_scale": 1.0},
+        {"scheduler": "euler:normal"},
+        {"image": Image.new("RGB", (64, 64))},
+        {"model": "n"},
+        {"numerics": NUMERICS | {"rows": 4}},
+    ],
+)
+def test_whatever_the_bits_depend_on_is_part_of_it(changes: dict[str, Any]) -> None:
+    assert name(**changes) != name()
+
+
+def test_what_makes_no_difference_is_not() -> None:
+    assert name(strength=0.2) == name()
+    assert name(guidance_scale=7) == name(guidance_scale=7.0)
+    off = name(guidance_scale=1.0)
+    assert name(guidance_scale=0.0, negative_prompt="unused") == off
+    source = SourceImage.of(Image.new("RGB", (64, 64), "red"), "a.png")
+    renamed = SourceImage.of(Image.new("RGB", (64, 64), "red"), "b.png")
+    assert name(image=source) == name(image=renamed)
+    assert name(image=source, strength=0.2) != name(image=source)
+
+
+def test_the_digest_of_a_model_is_its_content(
+    tiny: Model, tiny_folder: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(tiny_folder, tmp_path / "copy"))
+    assert load_model(copy, device="cpu").digest == tiny.digest
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert load_model(copy, device="cpu").digest != tiny.digest
+
+
+def test_digests_are_remembered_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "weights"
+    file.write_bytes(b"one")
+    status = file.stat()
+    first = digest_files(tmp_path, [file])
+    # Other content of the same size and time is what the memory cannot see: so it was asked.
+    file.write_bytes(b"two")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert digest_files(tmp_path, [file]) == first
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert digest_files(tmp_path, [file]) != first
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 3}'])
+def test_a_damaged_memory_is_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "batch-sdxl").mkdir()
+    (tmp_path / "batch-sdxl" / "digests.json").write_text(content)
+    (tmp_path / "weights").touch()
+    assert len(digest_files(tmp_path, [tmp_path / "weights"])) == 64
+
+
+def test_the_fingerprint_tells_numerics_apart(tiny: Model, tiny_folder: Path) -> None:
+    half = load_model(tiny_folder, device="cpu", dtype="bf16")
+    one, other = fingerprint(tiny, Geometry(8)), fingerprint(half, Geometry(4))
+    assert {key for key in one if one[key] != other[key]} == {"dtype", "vae_dtype", "rows"}
+    assert one["threads"] == torch.get_num_threads()
+    assert one["torch"] == torch.__version__
+
+
+def test_the_geometry_follows_the_size(tiny: Model) -> None:
+    engine = Engine(tiny)
+    assert engine.geometry_of(512, 512) == Geometry(8)
+    assert engine.geometry_of(1024, 1024) == Geometry(4)
+    assert engine.geometry_of(2048, 2048) == Geometry(2)
+    assert Engine(tiny, geometry=Geometry(12)).geometry_of(64, 64) == Geometry(12)
