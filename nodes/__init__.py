@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from .batch_generate import BatchGenerate
+from .contact_sheet import ContactSheet
 from .load_image_batch import LoadImageBatch
 from .load_sdxl import LoadSDXL
 from .prompt_list import PromptList
 from .save_image_batch import SaveImageBatch
 from .seed_list import SeedList
+from .select_images import SelectImages
 
 #: Ids are stored in saved workflows: they never change once released.
 NODE_CLASS_MAPPINGS = {
@@ -17,6 +19,8 @@ NODE_CLASS_MAPPINGS = {
     "BatchSDXL_LoadImageBatch": LoadImageBatch,
     "BatchSDXL_BatchGenerate": BatchGenerate,
     "BatchSDXL_SaveImageBatch": SaveImageBatch,
+    "BatchSDXL_SelectImages": SelectImages,
+    "BatchSDXL_ContactSheet": ContactSheet,
 }
 
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -26,4 +30,6 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "BatchSDXL_LoadImageBatch": "Load Image Batch",
     "BatchSDXL_BatchGenerate": "Batch Generate",
     "BatchSDXL_SaveImageBatch": "Save Image Batch",
+    "BatchSDXL_SelectImages": "Select Images",
+    "BatchSDXL_ContactSheet": "Contact Sheet",
 }

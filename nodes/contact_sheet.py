@@ -1,0 +1,94 @@
+"""ContactSheet: images and rows -> one labelled image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..core.errors import InvalidRequest
+from .batches import from_batches
+from .types import ROWS, Inputs, Node
+
+if TYPE_CHECKING:
+    import torch
+
+LAYOUTS = ("prompts x seeds", "in order")
+
+
+class ContactSheet(Node):
+    """Puts all images on one sheet, labelled with prompts and seeds."""
+
+    DESCRIPTION = (
+        "All images on one sheet: prompts down and seeds across, or in order with prompt and seed "
+        "below each."
+    )
+    SEARCH_ALIASES: ClassVar[list[str]] = ["grid", "xy plot", "contact sheet", "image grid"]
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("sheet",)
+    INPUT_IS_LIST = True
+    OUTPUT_TOOLTIPS = ("The sheet, for Save Image or Preview Image.",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        """Inputs as ComfyUI wants them described."""
+        return {
+            "required": {
+                "images": ("IMAGE", {"tooltip": "Of Batch Generate."}),
+                "rows": (ROWS, {"tooltip": "Of Batch Generate: which image is which."}),
+                "layout": (
+                    list(LAYOUTS),
+                    {
+                        "tooltip": "prompts x seeds: a row for each prompt, a column for each "
+                        "seed, grey where there is no image. in order: as they come."
+                    },
+                ),
+                "cell_size": (
+                    "INT",
+                    {
+                        "default": 256,
+                        "min": 64,
+                        "max": 2048,
+                        "step": 8,
+                        "tooltip": "Most width and height of an image on the sheet, in pixels; "
+                        "larger ones are shrunk.",
+                    },
+                ),
+                "columns": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 1000,
+                        "tooltip": "Images side by side in order; 0 makes the sheet about square.",
+                    },
+                ),
+            }
+        }
+
+    def run(
+        self,
+        images: list[torch.Tensor],
+        rows: list[list[dict[str, Any]]],
+        layout: list[str],
+        cell_size: list[int],
+        columns: list[int],
+    ) -> tuple[torch.Tensor]:
+        """Draw it."""
+        import torch
+
+        from ..core.contact_sheet import by_prompt_and_seed, draw, in_order
+        from ..core.images import to_uint8
+
+        pictures = [to_uint8(image) for image in from_batches(images)]
+        records = [row for part in rows for row in part]
+        if len(pictures) != len(records) or not records:
+            raise InvalidRequest(
+                "a row for each image, and at least one",
+                f"{len(pictures)} images and {len(records)} rows",
+                "Wire both from the same node.",
+            )
+        if layout[0] == LAYOUTS[0]:
+            sheet = by_prompt_and_seed(records)
+        else:
+            sheet = in_order(records, columns[0])
+        page = torch.from_numpy(draw(pictures, sheet, cell_size[0])).float() / 255
+        return (page.unsqueeze(0),)
