@@ -98,11 +98,11 @@ def draw(images: Sequence[Pixels], sheet: Sheet, cell: int) -> Pixels:
         sheet: where they go.
         cell: width and height of a cell in pixels.
     """
-    size = max(10, cell // 14)
     width = min(cell, max(image.shape[1] for image in images))
     height = min(cell, max(image.shape[0] for image in images))
+    size = max(10, min(width, height) // 10)
     line = round(size * 1.3)
-    top = line * 2 if sheet.tops else 0
+    top = line if sheet.tops else 0
     below = line * LINES if sheet.captions else 0
     left = width if sheet.sides else 0
     columns = len(sheet.cells[0])

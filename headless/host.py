@@ -10,23 +10,27 @@ from .bar import Bar
 
 
 class HeadlessHost(Host):
-    """Reads beside the workflow and in the working directory, shows a bar."""
+    """Reads beside the workflow, in the working directory and where allowed; shows a bar."""
 
-    def __init__(self, folders: Sequence[Path], output: Path, bar: Bar) -> None:
+    def __init__(
+        self, folders: Sequence[Path], output: Path, bar: Bar, allowed: Sequence[Path] = ()
+    ) -> None:
         """Name the folders.
 
         Args:
             folders: looked up before the working directory.
             output: where results are written.
             bar: where progress is shown.
+            allowed: looked up after all others.
         """
         self._folders = folders
+        self._allowed = allowed
         self._output = output
         self._bar = bar
 
     def input_folders(self) -> list[Path]:
-        """The given folders, the working directory, the pack's examples."""
-        return list(dict.fromkeys([*self._folders, Path.cwd(), EXAMPLES]))
+        """The given folders, the working directory, the pack's examples, the allowed folders."""
+        return list(dict.fromkeys([*self._folders, Path.cwd(), EXAMPLES, *self._allowed]))
 
     def output_folder(self) -> Path:
         """The given one."""
