@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from .errors import InvalidImage, OutputError
+from .image_decoder import Picture, decode, to_float
+from .image_files import check_pixels, open_image, readable
 
 if TYPE_CHECKING:
     import torch
-
-#: Endings of the files that a folder of images is searched for.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 #: Ways to bring an image to a size: cut off what is over, add black edges, or change its shape.
 FITS: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
@@ -59,7 +58,8 @@ class SourceImage:
         if isinstance(image, SourceImage):
             return image
         if isinstance(image, Image.Image):
-            return cls._of_file(image, name)
+            with readable(None, name or "the image"):
+                return cls._of_picture(decode(image, name), name)
         pixels = np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype.kind not in "uf":
             raise InvalidImage(
@@ -79,13 +79,9 @@ class SourceImage:
         return cls(_frozen(pixels), name=name)
 
     @classmethod
-    def _of_file(cls, image: Image.Image, name: str) -> SourceImage:
-        image = ImageOps.exif_transpose(image)
-        rgb = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
-        if not image.has_transparency_data:
-            return cls(_frozen(rgb), name=name)
-        alpha = np.asarray(image.convert("RGBA").getchannel("A"), np.float32) / np.float32(255)
-        return cls(_frozen(rgb), _frozen(1 - alpha), name)
+    def _of_picture(cls, picture: Picture, name: str) -> SourceImage:
+        rgb, alpha = to_float(picture)
+        return cls(_frozen(rgb), None if alpha is None else _frozen(1 - alpha), name)
 
     @property
     def width(self) -> int:
@@ -120,7 +116,7 @@ def _frozen(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None, fit: str = "crop") -> SourceImage:
-    """The image in a file, upright as its EXIF data says.
+    """The image in a file, or its first frame, upright as its EXIF data says, in sRGB.
 
     Args:
         path: an image file.
@@ -130,46 +126,52 @@ def read_image(path: Path, size: tuple[int, int] | None = None, fit: str = "crop
     Raises:
         InvalidImage: the file is missing, is not an image or is damaged.
     """
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if size is not None and upright.size != size:
-                mode = "RGBA" if upright.has_transparency_data else "RGB"
-                upright = FITS[fit](upright.convert(mode), size)
-            return SourceImage.of(upright, path.name)
-    except FileNotFoundError:
-        raise InvalidImage(
-            "an image file", f"{path}, which does not exist", "Check the name."
-        ) from None
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InvalidImage(
-            "an image that can be read",
-            f"{path} ({error})",
-            "Save it again as PNG or JPEG, or take it away.",
-        ) from error
+    return next(read_frames(path, [size], fit))
 
 
-def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder in natural order (1, 2, 10).
+def read_frames(
+    path: Path, sizes: Sequence[tuple[int, int] | None], fit: str = "crop"
+) -> Iterator[SourceImage]:
+    """The first frames of a file, one after the other, as `read_image` reads the first.
+
+    Args:
+        path: an image file.
+        sizes: (width, height) in pixels to bring each to; as many frames are read.
+        fit: how, a key of `FITS`.
 
     Raises:
-        InvalidImage: there is no such folder, or it holds no image.
+        InvalidImage: a frame cannot be read; those before it came out.
     """
-    if not folder.is_dir():
-        raise InvalidImage("a folder of images", f"{folder}", "Check the name of the folder.")
-    files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
-    if not files:
-        raise InvalidImage(
-            f"images in {folder}", "none", f"Put files there that end in {', '.join(SUFFIXES)}."
-        )
-    return sorted(files, key=_natural)
+    with open_image(path) as image:
+        for frame, size in enumerate(sizes):
+            if frame:
+                image.seek(frame)
+                check_pixels(image, path)
+            # Later frames of 16 bits are cut to 8: the file opened again stands at its first.
+            reopen = None if frame else lambda: open_image(path)
+            picture = decode(image, path.name, reopen)
+            if size is not None:
+                picture = _fitted(picture, size, fit)
+            yield SourceImage._of_picture(picture, path.name)
 
 
-def _natural(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
-    """Key for sorting: digits compare as numbers and come before letters."""
-    parts = re.findall(r"\d+|\D+", path.name.casefold())
-    key = [(False, int(p), "") if p.isdecimal() else (True, 0, p) for p in parts]
-    return key, path.name
+def _fitted(picture: Picture, size: tuple[int, int], fit: str) -> Picture:
+    """The picture brought to (width, height)."""
+    if isinstance(picture, Image.Image):
+        return picture if picture.size == size else FITS[fit](picture, size)
+    if picture.shape[1::-1] == size:
+        return picture
+    # As Pillow resizes RGBA: multiplied with alpha, so that what cannot be seen lends no colour.
+    alpha = picture[..., 3:] if picture.shape[2] == 4 else np.float32(1)
+    bands = np.concatenate([picture[..., :3] * alpha, picture[..., 3:]], axis=2)
+    fitted = [
+        np.asarray(FITS[fit](Image.fromarray(bands[..., k]), size)) for k in range(bands.shape[2])
+    ]
+    result = np.stack(fitted, axis=2).clip(0, 1)
+    if result.shape[2] == 4:
+        alpha = result[..., 3:]
+        np.divide(result[..., :3], alpha, out=result[..., :3], where=alpha > 0)
+    return result.clip(0, 1)
 
 
 def to_uint8(pixels: torch.Tensor) -> NDArray[np.uint8]:

@@ -1,36 +1,240 @@
-"""Where files may come from and go to: below the host's folders and nowhere else."""
+"""Where files may come from and go to: below the host's folders and nowhere else.
+
+`resolve` is the one way from a name that a workflow gives to a file that is read. Workflows are
+handed around, so their names are not to be trusted.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 from ..core.errors import InvalidImage, OutputError
 from . import host
 
+#: Further folders that files may come from, as the PATH of the system is written. For whoever
+#: starts the program: a workflow cannot set it.
+ALLOWED_VARIABLE = "BATCH_SDXL_INPUT_DIRS"
 
-def find_input(name: str, roots: list[Path] | None = None) -> Path:
-    """The file or folder of that name below one of the host's input folders.
+#: Windows takes these for devices, in any folder and with any ending.
+_DEVICE = re.compile(
+    r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\u00b9\u00b2\u00b3]) *([.:].*)?", re.IGNORECASE
+)
+
+_HOW_TO_ALLOW = (
+    f"Whoever starts the program can allow more folders with {ALLOWED_VARIABLE} in its environment."
+)
+
+_MAGIC = re.compile(r"[*?\[]")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def input_roots() -> list[Path]:
+    """Folders that input files may lie in, resolved, in the order they are searched.
+
+    Raises:
+        InvalidImage: one of `BATCH_SDXL_INPUT_DIRS` is not absolute.
+    """
+    allowed = [
+        Path(part) for part in os.environ.get(ALLOWED_VARIABLE, "").split(os.pathsep) if part
+    ]
+    for folder in allowed:
+        if not folder.is_absolute():
+            raise InvalidImage(
+                f"absolute folders in the environment variable {ALLOWED_VARIABLE}",
+                repr(str(folder)),
+                "Write it from the root on.",
+            )
+    return list(
+        dict.fromkeys(folder.resolve() for folder in [*host.current().input_folders(), *allowed])
+    )
+
+
+def resolve(name: str, roots: Sequence[Path]) -> Path | None:
+    """The file or folder that a name means, without links, if it lies below one of the roots.
+
+    A name is relative to a root, or absolute and below one. Refused on every platform, whether or
+    not there is such a file: `..`, drive letters (but on Windows of an absolute name), UNC paths
+    and the like of `\\\\?\\`, names of devices, control characters, links that lead out of all
+    roots.
 
     Args:
-        name: relative; `..` and links may not lead out.
-        roots: folders to look in instead, in this order.
+        name: with / or \\ between its parts.
+        roots: folders, first match wins.
+    """
+    relative = _checked(name)
+    if relative is None:
+        return None
+    resolved = [root.resolve() for root in roots]
+    for root in resolved:
+        # Too long a name is no file either, nor is a link to itself (a RuntimeError before 3.13).
+        with suppress(OSError, ValueError, RuntimeError):
+            path = (root / relative).resolve()
+            if path.exists() and is_below(path, resolved):
+                return path
+    return None
+
+
+def is_below(path: Path, roots: Sequence[Path]) -> bool:
+    """Whether a path, its links followed, is one of the roots or lies below one.
+
+    Args:
+        path: any.
+        roots: folders, resolved.
+    """
+    with suppress(OSError, RuntimeError):
+        real = path.resolve()
+        return any(real.is_relative_to(root) for root in roots)
+    return False
+
+
+def check_below(files: Iterable[Path], roots: Sequence[Path]) -> None:
+    """Refuse files found in a folder that are links to elsewhere.
+
+    Raises:
+        InvalidImage: one is; the message names it.
+    """
+    for file in files:
+        if not is_below(file, roots):
+            raise InvalidImage(
+                f"files that lie below {_listed(roots)}",
+                f"{file}, a link that leads elsewhere",
+                _HOW_TO_ALLOW,
+            )
+
+
+def find_input(name: str, roots: list[Path] | None = None) -> Path:
+    """The file or folder of that name below one of the folders that files may come from.
+
+    Args:
+        name: as `resolve` takes it.
+        roots: folders to look in instead of the host's, in this order.
 
     Raises:
         InvalidImage: there is none; the message names the folders.
     """
-    roots = host.current().input_folders() if roots is None else roots
-    for root in (folder.resolve() for folder in roots):
-        # Too long a name, or one with a zero byte, is no file either.
-        with suppress(OSError, ValueError):
-            path = (root / name).resolve()
-            if path.is_relative_to(root) and path.exists():
-                return path
-    raise InvalidImage(
-        f"a file or folder below {' or '.join(map(str, roots))}",
-        repr(name),
-        "Put it there, or correct its name.",
-    )
+    roots = input_roots() if roots is None else roots
+    path = resolve(name, roots)
+    if path is None:
+        raise _nothing(name, roots)
+    return path
+
+
+def find_matches(pattern: str, roots: list[Path] | None = None) -> tuple[Path, list[Path]]:
+    """The files of a pattern: `*`, `?`, `[...]`, and `**` for folders of any depth.
+
+    Args:
+        pattern: as `resolve` takes a name.
+        roots: as for `find_input`.
+
+    Returns:
+        The first root where anything matches, and what does, in no order.
+
+    Raises:
+        InvalidImage: nothing matches, or a match is a link that leads out of all roots.
+    """
+    roots = [root.resolve() for root in (input_roots() if roots is None else roots)]
+    checked = _checked(pattern)
+    if checked is None:
+        raise _nothing(pattern, roots)
+    for root in roots:
+        inside = Path(checked)
+        if inside.is_absolute():
+            if not inside.is_relative_to(root):
+                continue
+            inside = inside.relative_to(root)
+        try:
+            # Two `**` can reach a file in several ways.
+            matches = list(dict.fromkeys(_matches(root, inside.parts, roots)))
+        except OSError:  # too long a name, or a folder that cannot be read
+            continue
+        if matches:
+            check_below(matches, roots)
+            return root, matches
+    raise _nothing(pattern, roots)
+
+
+def _matches(folder: Path, parts: Sequence[str], roots: Sequence[Path]) -> Iterator[Path]:
+    """Files below a folder by a pattern's parts; hidden ones only where a part starts with a dot.
+
+    Not pathlib's glob, whose `**` differs between Pythons. Folders outside the roots are refused
+    before they are listed: not even the names in them are told.
+    """
+    if not parts or not folder.is_dir():
+        return
+    check_below([folder], roots)
+    part, *others = parts
+    while part == "**" and others[:1] == ["**"]:
+        others = others[1:]
+    if not _MAGIC.search(part):
+        path = folder / part
+        if others:
+            yield from _matches(path, others, roots)
+        elif path.is_file():
+            yield path
+        return
+    with os.scandir(folder) as entries:
+        found = [e for e in entries if not e.name.startswith(".") or part.startswith(".")]
+    if part == "**":
+        yield from _matches(folder, others or ["*"], roots)
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):  # links could lead in a circle
+                yield from _matches(Path(entry.path), [part, *others], roots)
+        return
+    for entry in found:
+        if fnmatch(entry.name, part):
+            if others:
+                yield from _matches(Path(entry.path), others, roots)
+            elif not entry.is_dir():
+                yield Path(entry.path)
+
+
+def _checked(name: str) -> str | None:
+    """The name with / between its parts, None if it is refused as it stands."""
+    if not name.strip() or _CONTROL.search(name):
+        return None
+    name = name.replace("\\", "/")
+    on_windows = os.name == "nt"
+    if name.startswith("//") or (_DRIVE.match(name) and not (on_windows and name[2:3] == "/")):
+        return None
+    parts = name.split("/")
+    if on_windows and _DRIVE.match(name):
+        del parts[0]
+    for part in parts:
+        # Windows drops dots and blanks at the end: there, "..." and ".. " can mean "..".
+        dots = part.rstrip(" .") == "" and part not in ("", ".")
+        if dots or _DEVICE.fullmatch(part.strip()):
+            return None
+    return name
+
+
+def _nothing(name: str, roots: Sequence[Path]) -> InvalidImage:
+    action = "Put the file there, or correct its name."
+    if _seems_outside(name, roots):
+        action += f" {_HOW_TO_ALLOW}"
+    written = json.dumps(name, ensure_ascii=False)
+    return InvalidImage(f"a file or folder below {_listed(roots)}", written, action)
+
+
+def _seems_outside(name: str, roots: Sequence[Path]) -> bool:
+    """Whether a name is absolute or goes through a link, whatever lies there: that is not told."""
+    path = Path(_checked(name) or "")
+    with suppress(OSError, ValueError):
+        ways = [path, *path.parents]
+        return path.is_absolute() or any(
+            (root / way).is_symlink() for root in roots for way in ways
+        )
+    return False
+
+
+def _listed(roots: Sequence[Path]) -> str:
+    return " or ".join(map(str, roots))
 
 
 def place_output(prefix: str) -> tuple[Path, str]:
@@ -43,11 +247,15 @@ def place_output(prefix: str) -> tuple[Path, str]:
         OutputError: it leads out of the output folder, or names no file.
     """
     root = host.current().output_folder().resolve()
-    path = (root / prefix).resolve()
-    if prefix.endswith(("/", "\\")) or path == root or not path.is_relative_to(root):
-        raise OutputError(
-            f"a filename_prefix that stays below {root}", repr(prefix), "Write for example: batch."
-        )
+    refused = OutputError(
+        f"a filename_prefix that stays below {root}", repr(prefix), "Write for example: batch."
+    )
+    name = _checked(prefix)
+    if name is None or name.endswith("/"):
+        raise refused
+    path = (root / name).resolve()
+    if path == root or not path.is_relative_to(root):
+        raise refused
     return path.parent, path.name
 
 
