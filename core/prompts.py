@@ -1,37 +1,77 @@
-"""Prompt sources -> prompts."""
+"""Prompts: what an image should show, and what its row says beside."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from .errors import InvalidPrompts
+from .prompt_rows import Setting
+from .wildcards import Wildcards
+
+
+class Settings(Mapping[str, Setting]):
+    """What a row says beside its prompts: an immutable mapping that can be hashed."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, values: Mapping[str, Setting] | None = None) -> None:
+        """Take values by the names of `ImageRequest`'s fields."""
+        self._pairs = tuple(values.items()) if values else ()
+
+    def __getitem__(self, name: str) -> Setting:
+        """The value of that name."""
+        for key, value in self._pairs:
+            if key == name:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, in the order of the row."""
+        return (name for name, _ in self._pairs)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._pairs)
+
+    def __hash__(self) -> int:
+        """Of the values, in whatever order."""
+        return hash(frozenset(self._pairs))
+
+    def __repr__(self) -> str:
+        """As one writes it."""
+        return f"Settings({dict(self._pairs)})"
+
+
+NO_SETTINGS = Settings()
 
 
 class Prompt(NamedTuple):
-    """What an image should show, and what it should not."""
+    """What an image should show, and what it should not.
+
+    Attributes:
+        prompt: text; with wildcards, one that `resolved` draws from.
+        negative_prompt: as prompt.
+        settings: what its row says of seed, width, height, num_inference_steps (int),
+            guidance_scale, strength (float) and image (name of a file); their ranges are checked
+            by `ImageRequest`.
+        wildcards: to draw from; None when the texts stand for themselves.
+    """
 
     prompt: str
     negative_prompt: str = ""
+    settings: Settings = NO_SETTINGS
+    wildcards: Wildcards | None = None
 
+    def resolved(self, seed: int) -> Prompt:
+        """The prompt with its choices drawn: by the seed, their place and their values alone.
 
-def parse_prompts(text: str, negative_prompt: str = "") -> tuple[Prompt, ...]:
-    """A prompt for each line; empty lines and lines that start with `#` are left out.
-
-    Args:
-        text: lines of any platform's ending, each stripped of blanks around it.
-        negative_prompt: shared by all of them.
-
-    Raises:
-        InvalidPrompts: no line holds a prompt.
-    """
-    lines = (line.strip() for line in text.splitlines())
-    prompts = tuple(
-        Prompt(line, negative_prompt.strip()) for line in lines if line and not line.startswith("#")
-    )
-    if not prompts:
-        raise InvalidPrompts(
-            "at least one prompt",
-            "only empty lines and comments" if text.strip() else "an empty text",
-            "Write one prompt a line.",
+        Raises:
+            InvalidPrompts: a text cannot be read; never for prompts that `compose` made.
+        """
+        if self.wildcards is None:
+            return self
+        return Prompt(
+            self.wildcards.draw(self.prompt, seed, "prompt"),
+            self.wildcards.draw(self.negative_prompt, seed, "negative_prompt"),
+            self.settings,
         )
-    return prompts

@@ -1,22 +1,55 @@
-"""PromptList: text -> prompts."""
+"""PromptList: text or a file -> prompts."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
 
-from ..core.errors import BatchSDXLError
-from ..core.prompts import Prompt, parse_prompts
+from ..core.errors import BatchSDXLError, InvalidImage, InvalidPrompts
+from ..core.listing import shown
+from ..core.prompt_files import check_kind, digest_file, read_rows
+from ..core.prompt_list import MAX_PROMPTS, Template, compose, expand, require
+from ..core.prompt_rows import Row
+from ..core.prompt_text import text_rows
+from ..core.prompts import Prompt
+from ..core.text_files import text_lines
+from ..core.wildcards import Wildcards
+from .paths import check_below, find_input, input_roots
 from .types import PROMPTS, Inputs, Node
+
+#: What becomes of choices in prompts.
+MODES = ("off", "random", "combinatorial")
+
+#: The folder of wildcard files, in each folder that input files may come from.
+WILDCARDS = "wildcards"
 
 
 class PromptList(Node):
-    """Makes a list of prompts, one a line."""
+    """Makes a list of prompts of a text or a file."""
 
-    DESCRIPTION = "A list of prompts, one a line. Lines that start with # are left out."
-    SEARCH_ALIASES: ClassVar[list[str]] = ["prompts", "prompt list", "text list", "batch prompt"]
-    RETURN_TYPES = (PROMPTS, "INT")
-    RETURN_NAMES = ("prompts", "count")
-    OUTPUT_TOOLTIPS = ("The prompts, for Batch Generate.", "How many they are.")
+    DESCRIPTION = (
+        "A list of prompts, one a line, or from a file: txt, csv, tsv, json, jsonl, or a folder of "
+        "PNG files that say their prompts. A file's rows may have a negative prompt, seed, width, "
+        "height, steps, cfg, strength and image of their own. Lines that start with # are left out."
+    )
+    SEARCH_ALIASES: ClassVar[list[str]] = [
+        *("prompts", "prompt list", "text list", "batch prompt", "prompts from file"),
+        *("csv", "wildcards", "dynamic prompts"),
+    ]
+    RETURN_TYPES = (PROMPTS, "INT", "STRING", "STRING")
+    RETURN_NAMES = ("prompts", "count", "texts", "negatives")
+    OUTPUT_IS_LIST = (False, False, True, True)
+    OUTPUT_TOOLTIPS = (
+        "The prompts, for Batch Generate.",
+        "How many they are.",
+        "The prompts as a list, for nodes of other packs: those run once for each. Random choices "
+        "are still as written: Batch Generate draws them by each image's seed.",
+        "The negative prompts as a list.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
@@ -29,7 +62,8 @@ class PromptList(Node):
                         "multiline": True,
                         "default": "a red circle on a blue background\n"
                         "a yellow star on a black background",
-                        "tooltip": "One prompt a line. Empty lines and # comments are left out.",
+                        "tooltip": "One prompt a line. Empty lines and # comments are left out. "
+                        "For prompts of several lines put --- between them. Not used with a file.",
                     },
                 ),
                 "negative_prompt": (
@@ -37,24 +71,174 @@ class PromptList(Node):
                     {
                         "multiline": True,
                         "default": "",
-                        "tooltip": "What no image should show; shared by all prompts. "
-                        "Used while cfg is over 1.",
+                        "tooltip": "What no image should show; of all prompts that have none of "
+                        "their own. Used while cfg is over 1.",
                     },
                 ),
-            }
+            },
+            "optional": {
+                "file": (
+                    "STRING",
+                    {
+                        "default": "",
+                        "tooltip": "A prompt file below ComfyUI's input folder (headless: below "
+                        "the workflow's or the working folder), or a folder of PNG files, in "
+                        "place of the text. Empty: the text.",
+                    },
+                ),
+                "template": (
+                    "STRING",
+                    {
+                        "default": "",
+                        "tooltip": "What to make of each row: {name} is its value in that column, "
+                        "as in `{prompt}, {style}`. Empty: the prompt.",
+                    },
+                ),
+                "prefix": (
+                    "STRING",
+                    {"default": "", "tooltip": "Put before each prompt, exactly as written."},
+                ),
+                "suffix": (
+                    "STRING",
+                    {"default": "", "tooltip": "Put behind each prompt, exactly as written."},
+                ),
+                "wildcards": (
+                    list(MODES),
+                    {
+                        "default": MODES[0],
+                        "tooltip": "What {a|b}, {2$$a|b|c} and __animal__ (of wildcards/animal.txt "
+                        "or a .yaml file there, below the input folder) mean. off: themselves. "
+                        "random: each image draws by its own seed. combinatorial: all variants.",
+                    },
+                ),
+                "variants_limit": (
+                    "INT",
+                    {
+                        "default": 1000,
+                        "min": 1,
+                        "max": MAX_PROMPTS,
+                        "tooltip": "The most prompts that combinatorial may make.",
+                    },
+                ),
+            },
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, text: str | None) -> bool | BatchSDXLError:
-        """Refuse an empty list before anything runs."""
+    def VALIDATE_INPUTS(
+        cls,
+        text: str | None,
+        negative_prompt: str | None = "",
+        file: str | None = "",
+        template: str | None = "",
+        prefix: str | None = "",
+        suffix: str | None = "",
+        wildcards: str | None = "off",
+        variants_limit: int | None = 1000,
+    ) -> bool | BatchSDXLError:
+        """Refuse an unusable text, or a missing file, before anything runs. Files are not read."""
         try:
-            if text is not None:
-                parse_prompts(text)
+            if file and file.strip():
+                check_kind(find_input(file.strip()))
+            elif text is not None and file is not None:
+                filled = Template(*(part or "" for part in (template, prefix, suffix)))
+                filled = filled._replace(negative_prompt=negative_prompt or "")
+                prompts = _prompts(
+                    text, filled, "", wildcards or "off", variants_limit or MAX_PROMPTS
+                )
+                # The first of all variants comes when all are counted.
+                require(islice(prompts, 1) if wildcards == "combinatorial" else prompts, "the text")
         except BatchSDXLError as error:
             return error
         return True
 
-    def run(self, text: str, negative_prompt: str) -> tuple[tuple[Prompt, ...], int]:
-        """Read the lines."""
-        prompts = parse_prompts(text, negative_prompt)
-        return prompts, len(prompts)
+    @classmethod
+    def IS_CHANGED(
+        cls,
+        text: str | None = None,
+        negative_prompt: str | None = None,
+        file: str | None = "",
+        template: str | None = "",
+        prefix: str | None = "",
+        suffix: str | None = "",
+        wildcards: str | None = "off",
+        **other: Any,
+    ) -> str:
+        """SHA-256 over the prompt file and the wildcards that are used."""
+        digest = hashlib.sha256()
+        if file and file.strip():
+            digest.update(digest_file(find_input(file.strip())).encode())
+        if wildcards != "off":
+            library = Wildcards(_folders())
+            parts = (template, prefix, suffix, negative_prompt)
+            if text is None or file is None or None in parts:
+                # What is wired in is not known yet.
+                library.read_all()
+            else:
+                filled = Template(*(part or "" for part in parts))
+                for _ in compose(_rows(text, file.strip()), filled, library):
+                    pass
+            digest.update(library.digest().encode())
+        return digest.hexdigest()
+
+    def run(
+        self,
+        text: str,
+        negative_prompt: str,
+        file: str = "",
+        template: str = "",
+        prefix: str = "",
+        suffix: str = "",
+        wildcards: str = "off",
+        variants_limit: int = 1000,
+    ) -> dict[str, Any]:
+        """Read the rows."""
+        filled = Template(template, prefix, suffix, negative_prompt.strip())
+        file = file.strip()
+        found = _prompts(text, filled, file, wildcards, variants_limit)
+        prompts = require(found, file or "the text")
+        lines = [f"{len(prompts):,} prompts", *shown(prompts, _said)]
+        texts, negatives = [p.prompt for p in prompts], [p.negative_prompt for p in prompts]
+        return {
+            "ui": {"text": ["\n".join(lines)]},
+            "result": (prompts, len(prompts), texts, negatives),
+        }
+
+
+def _prompts(text: str, template: Template, file: str, mode: str, limit: int) -> Iterator[Prompt]:
+    """The prompts, one at a time."""
+    if mode not in MODES:
+        raise InvalidPrompts(
+            f"one of {', '.join(MODES)} for wildcards", repr(mode), "Choose one of them."
+        )
+    library = None if mode == "off" else Wildcards(_folders())
+    prompts = compose(_rows(text, file), template, library)
+    return expand(prompts, limit) if mode == "combinatorial" else prompts
+
+
+def _rows(text: str, file: str) -> Iterator[Row]:
+    """The rows of the file, or of the text where none is named."""
+    if not file:
+        return text_rows(lambda: text_lines(text))
+    path = find_input(file)
+    if path.is_dir():
+        check_below(path.iterdir(), input_roots())
+    return read_rows(path)
+
+
+def _folders() -> list[Path]:
+    """The folders of wildcard files."""
+    folders = []
+    for root in input_roots():
+        with suppress(InvalidImage):
+            folders.append(find_input(WILDCARDS, [root]))
+    return folders
+
+
+def _said(prompt: Prompt) -> str:
+    """A prompt as one line."""
+    text = " ".join(prompt.prompt.split())
+    parts = [text if len(text) <= 100 else f"{text[:99]}…"]
+    if prompt.negative_prompt:
+        parts.append(f"not: {' '.join(prompt.negative_prompt.split())[:60]}")
+    parts += [f"{name} {value}" for name, value in prompt.settings.items()]
+    return " | ".join(parts)

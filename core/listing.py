@@ -1,0 +1,26 @@
+"""Long lists -> a few lines for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def shown(items: Sequence[T], say: Callable[[T], str], most: int = 20) -> list[str]:
+    """Each item as text, or so many of the first, the last one, and how many are left out.
+
+    Args:
+        items: any number.
+        say: an item as one line.
+        most: of the items shown, 2 or more.
+    """
+    if len(items) <= most:
+        return [say(item) for item in items]
+    left_out = len(items) - most
+    return [
+        *(say(item) for item in items[: most - 1]),
+        f"… {left_out:,} more, not shown …",
+        say(items[-1]),
+    ]
