@@ -172,9 +172,9 @@ def _wrapped(text: str, font: Font, width: int) -> list[str]:
     return lines
 
 
-def _length_of(word: str, font: Font) -> Callable[[int], float]:
-    """Pixels that so many first signs of a word take."""
-    return lambda count: font.getlength(word[:count])
+def _length_of(word: str, font: Font) -> Callable[[int], int]:
+    """Whole pixels that so many first signs of a word take."""
+    return lambda count: math.ceil(font.getlength(word[:count]))
 
 
 def _font(text: str, size: int) -> Font:

@@ -45,6 +45,10 @@ class Bar:
         if self._display.live.is_started:
             self._display.stop()
 
+    def tell(self, text: str) -> None:
+        """A line of text above the bar."""
+        self._console.print(Text(text))
+
     def display(self, total_steps: int, total_images: int) -> Progress:
         """A new line for a run of that many UNet steps and images."""
         if not self._console.is_terminal:

@@ -81,6 +81,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="NODE.INPUT=VALUE",
         help="put a value in place of the one in the file; may be given more than once",
     )
+    _add_allow(parser)
     _add_output(parser)
     parser.set_defaults(command=_run)
 
@@ -112,6 +113,7 @@ def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--sampler-name", metavar="NAME", help="ComfyUI's name of the sampler")
     parser.add_argument("--scheduler", metavar="NAME", help="ComfyUI's name of the spacing")
     parser.add_argument("--combine", metavar="HOW", help="zip, product or cycle")
+    _add_allow(parser)
     _add_output(parser)
     parser.set_defaults(command=_generate)
 
@@ -160,6 +162,17 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_allow(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder that input files may come from, beside the working directory",
+    )
+
+
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
@@ -180,7 +193,8 @@ def _run(args: argparse.Namespace) -> int:
     from . import settings, workflow
     from .session import Session
 
-    with Session([args.workflow.resolve().parent], args.output, args.json) as session:
+    folders = [args.workflow.resolve().parent]
+    with Session(folders, args.output, args.json, args.allow) as session:
         graph = workflow.read(args.workflow, session.catalog)
         session.produce(settings.apply(graph, session.catalog, args.set))
     return 0
@@ -196,8 +210,8 @@ def _generate(args: argparse.Namespace) -> int:
     if "images" in options:
         # The node looks below the host's folders only; this one a person has named.
         folder = Path(options["images"]).resolve()
-        folders, options["images"] = [folder.parent], folder.name
-    with Session(folders, args.output, args.json) as session:
+        folders, options["images"] = [folder.parent], f"./{folder.name}"
+    with Session(folders, args.output, args.json, args.allow) as session:
         session.produce(recipe.graph(session.catalog, options))
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from ..core.errors import InvalidWorkflow
@@ -37,7 +38,8 @@ class Run:
         editor = plan.graph.editor
         self._hidden = {
             "PROMPT": plan.graph.api(),
-            "EXTRA_PNGINFO": None if editor is None else {"workflow": editor},
+            # A copy: nodes may write into it what they drew.
+            "EXTRA_PNGINFO": None if editor is None else {"workflow": deepcopy(dict(editor))},
         }
 
     def run(self) -> dict[str, Shown]:

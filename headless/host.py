@@ -36,6 +36,10 @@ class HeadlessHost(Host):
         """The given one."""
         return self._output
 
+    def tell(self, text: str, node_id: str) -> None:
+        """A line above the bar."""
+        self._bar.tell(text)
+
     def progress(self, total_steps: int, total_images: int) -> Progress:
         """A line of the bar."""
         return self._bar.display(total_steps, total_images)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidRequest
-from ..core.images import FITS, SourceImage, read_image
+from ..core.images import FITS, SourceImage, read_frames
 from ..core.metadata import Record, read_record, to_request
 from ..core.request import ImageRequest
 from ..nodes import host
@@ -137,11 +138,13 @@ class Replay:
         """The input image of that name whose pixels are the ones that were used."""
         size = (record["width"], record["height"])
         roots = [folder, *self._folders, *host.current().input_folders()]
+        # `clip.gif#3` is the third frame of clip.gif.
+        file, frame = re.fullmatch(r"(.*?)(?:#(\d+))?", wanted["name"], re.DOTALL).groups()  # type: ignore[union-attr]
+        name = glob.escape(Path(file).name)
         seen = 0
-        name = glob.escape(Path(wanted["name"]).name)
         for path in (p for root in roots for way in (name, f"*/{name}") for p in root.glob(way)):
             seen += 1
-            for image in _versions(path, size):
+            for image in _versions(path, int(frame or 1), size):
                 if image.digest == wanted["sha256"]:
                     return image
         found = f"{seen} of that name with other pixels" if seen else "none"
@@ -152,14 +155,17 @@ class Replay:
         )
 
 
-def _versions(path: Path, size: tuple[int, int]) -> Iterator[SourceImage]:
-    """The image of a file as it is, and brought to a size in each of our ways."""
-    try:
-        yield read_image(path)
-        for fit in FITS:
-            yield read_image(path, size, fit)
-    except BatchSDXLError:  # another file of that name, and no image
-        return
+def _versions(path: Path, frame: int, size: tuple[int, int]) -> Iterator[SourceImage]:
+    """A frame of a file as it is, and brought to a size in each of our ways."""
+    ways: list[tuple[tuple[int, int] | None, str]] = [
+        (None, "crop"),
+        *((size, fit) for fit in FITS),
+    ]
+    for sides, fit in ways:
+        # Another file of that name may be no image, or have fewer frames.
+        with suppress(BatchSDXLError):
+            *_, image = read_frames(path, [sides] * frame, fit)
+            yield image
 
 
 def _typed(request: ImageRequest, changes: Mapping[str, str]) -> dict[str, Any]:

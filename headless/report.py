@@ -56,13 +56,13 @@ def to_table(files: list[Saved], console: Console) -> None:
         # Text, not markup: prompts may hold brackets.
         table.add_row(*map(Text, texts))
     console.print(table if files else "No file was written.")
-    for numerics in dict.fromkeys(_numerics(one.row) for one in files if one.row):
+    rows = [one.row for one in files if one.row is not None]
+    for numerics in dict.fromkeys(_in_words(row["numerics"]) for row in rows if "numerics" in row):
         console.print(Text(f"Made with {numerics}.", style="dim"))
 
 
-def _numerics(row: Mapping[str, Any]) -> str:
-    """What the bits of an image depend on, in words."""
-    told = dict(row["numerics"])
+def _in_words(numerics: Mapping[str, Any]) -> str:
+    told = dict(numerics)
     parts = [told.pop("device"), f"{told.pop('rows')} rows a call"]
     threads = told.pop("threads")
     parts += [f"{threads} threads"] if threads else []

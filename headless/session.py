@@ -25,23 +25,29 @@ from .notes import note
 class Session:
     """Puts the command line in charge of the nodes within its block."""
 
-    def __init__(self, folders: Sequence[Path], output: Path, as_json: bool) -> None:
+    def __init__(
+        self, folders: Sequence[Path], output: Path, as_json: bool, allowed: Sequence[Path]
+    ) -> None:
         """Nothing happens before the block.
 
         Args:
             folders: where input files are looked up first.
             output: where images are written.
             as_json: whether stdout gets one JSON object and nothing else.
+            allowed: more folders that input files may come from.
         """
         self._output = output.absolute()
         self._folders = folders
         self._as_json = as_json
+        self._allowed = [folder.resolve() for folder in allowed]
         self._stack = ExitStack()
 
     def __enter__(self) -> Session:
         """Take charge."""
         bar = self._stack.enter_context(Bar(Console(stderr=True)))
-        self._stack.enter_context(host.use(HeadlessHost(self._folders, self._output, bar)))
+        self._stack.enter_context(
+            host.use(HeadlessHost(self._folders, self._output, bar, self._allowed))
+        )
         return self
 
     def __exit__(

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidImage
-from ..core.images import SourceImage
+from ..core.images import SourceImage, read_image
+from ..core.plan import plan, summary
 from ..core.prompts import Prompt
-from ..core.request import COMBINATIONS, ImageRequest, combine
+from ..core.request import COMBINATIONS, ImageRequest
 from ..core.schedulers import SAMPLERS, SPACINGS
 from . import host
 from .batches import from_batches, to_batches
+from .paths import find_input
 from .types import MODEL, PROMPTS, ROWS, SEEDS, Inputs, Node
 
 if TYPE_CHECKING:
@@ -47,7 +49,6 @@ class BatchGenerate(Node):
             "required": {
                 "model": (MODEL, {"tooltip": "Of Load SDXL."}),
                 "prompts": (PROMPTS, {"tooltip": "Of Prompt List."}),
-                "seeds": (SEEDS, {"tooltip": "Of Seed List."}),
                 "width": (
                     "INT",
                     {
@@ -106,6 +107,13 @@ class BatchGenerate(Node):
                 ),
             },
             "optional": {
+                "seeds": (
+                    SEEDS,
+                    {
+                        "tooltip": "Of Seed List. They win over seeds that the prompts' own rows "
+                        "have; without them each row needs one."
+                    },
+                ),
                 "images": (
                     "IMAGE",
                     {"tooltip": "Images to start from, one a prompt or one for all."},
@@ -128,6 +136,7 @@ class BatchGenerate(Node):
                     },
                 ),
             },
+            "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
     @classmethod
@@ -153,7 +162,6 @@ class BatchGenerate(Node):
         self,
         model: list[Model],
         prompts: list[tuple[Prompt, ...]],
-        seeds: list[tuple[int, ...]],
         width: list[int],
         height: list[int],
         steps: list[int],
@@ -162,9 +170,11 @@ class BatchGenerate(Node):
         scheduler: list[str],
         strength: list[float],
         combine: list[str],
+        seeds: list[tuple[int, ...]] | None = None,
         images: list[torch.Tensor] | None = None,
         names: list[str] | None = None,
         rows_per_call: Sequence[int] = (0,),
+        unique_id: list[str] | None = None,
     ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
         """Make the images."""
         from ..core.engine import Engine
@@ -178,14 +188,14 @@ class BatchGenerate(Node):
             "scheduler": f"{sampler_name[0]}:{scheduler[0]}",
             "strength": strength[0],
         }
-        sources = None if images is None else _sources(images, names)
-        requests = _requests(
-            combine[0],
-            [p for part in prompts for p in part],
-            [s for part in seeds for s in part],
-            sources,
-            settings,
-        )
+        lists: dict[str, Any] = {
+            "prompts": [prompt for part in prompts for prompt in part],
+            "images": None if images is None else _sources(images, names),
+            "seeds": None if seeds is None else [seed for part in seeds for seed in part],
+        }
+        requests = plan(combine[0], **lists, settings=settings, read_image=_read_image)
+        node_id = (unique_id or [""])[0]
+        host.current().tell(summary(combine[0], requests, **lists), node_id)
         results: list[GeneratedImage | None] = [None] * len(requests)
         engine = Engine(model[0], geometry=Geometry(rows_per_call[0]) if rows_per_call[0] else None)
         for image in engine.generate(requests, on_step=_Reporter()):
@@ -221,25 +231,8 @@ def _sources(batches: list[torch.Tensor], names: list[str] | None) -> list[Sourc
     return [SourceImage.of(image, name) for image, name in zip(images, names, strict=True)]
 
 
-def _requests(
-    mode: str,
-    prompts: list[Prompt],
-    seeds: list[int],
-    sources: list[SourceImage] | None,
-    settings: dict[str, Any],
-) -> list[ImageRequest]:
-    # Seeds come last, so that in a product the images of one prompt are neighbours.
-    lists: dict[str, list[Any]] = {"prompts": prompts}
-    if sources is not None:
-        lists["images"] = sources
-    lists["seeds"] = seeds
-    rows = (dict(zip(lists, row, strict=True)) for row in combine(mode, **lists))
-    return [
-        ImageRequest(
-            **row["prompts"]._asdict(), seed=row["seeds"], image=row.get("images"), **settings
-        )
-        for row in rows
-    ]
+def _read_image(name: str) -> SourceImage:
+    return read_image(find_input(name))
 
 
 def _to_tensor(image: GeneratedImage) -> torch.Tensor:

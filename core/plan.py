@@ -1,0 +1,76 @@
+"""Lists of prompts, seeds and images -> requests.
+
+What is given as a list of its own wins over what a prompt's row says, and that wins over the
+settings shared by all: seeds that are wired in replace those of the rows, a row's own width
+replaces the node's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .errors import InvalidRequest
+from .images import SourceImage
+from .prompts import Prompt
+from .request import ImageRequest, combine
+
+
+def plan(
+    mode: str,
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int] | None,
+    images: Sequence[SourceImage] | None,
+    settings: Mapping[str, Any],
+    read_image: Callable[[str], SourceImage],
+) -> list[ImageRequest]:
+    """One request for each combination, in the lists' order, the seeds running fastest.
+
+    Args:
+        mode: of `combine`.
+        prompts: each with the settings of its row.
+        seeds: None takes the ones that the rows have.
+        images: to start from; None takes the ones that rows name.
+        settings: fields of `ImageRequest` for rows that do not say.
+        read_image: the image of a name that a row has.
+
+    Raises:
+        InvalidRequest: the lists do not combine, a row has no seed, or a value is out of range.
+        InvalidImage: an image that a row names cannot be read.
+    """
+    lists: dict[str, Sequence[Any]] = {"prompts": prompts}
+    # Seeds come last, so that in a product the images of one prompt are neighbours.
+    lists |= {
+        name: values
+        for name, values in (("images", images), ("seeds", seeds))
+        if values is not None
+    }
+    requests = []
+    for row in combine(mode, **lists):
+        given = dict(zip(lists, row, strict=True))
+        prompt: Prompt = given["prompts"]
+        fields = {**settings, **prompt.settings}
+        if seeds is not None:
+            fields["seed"] = given["seeds"]
+        if images is not None:
+            fields["image"] = given["images"]
+        elif "image" in prompt.settings:
+            fields["image"] = read_image(str(prompt.settings["image"]))
+        if "seed" not in fields:
+            raise InvalidRequest(
+                "a list of seeds, or a seed in the row of each prompt",
+                f"neither for {prompt.prompt[:60]!r}",
+                "Wire a Seed List, or add a column called seed.",
+            )
+        drawn = prompt.resolved(fields["seed"])
+        requests.append(
+            ImageRequest(**fields, prompt=drawn.prompt, negative_prompt=drawn.negative_prompt)
+        )
+    return requests
+
+
+def summary(mode: str, requests: Sequence[ImageRequest], **lists: Sequence[Any] | None) -> str:
+    """How many images there will be, and of what: `8 images: 4 prompts x 2 seeds`."""
+    sign = " x " if mode == "product" else ", "
+    parts = [f"{len(values)} {name}" for name, values in lists.items() if values is not None]
+    return f"{len(requests)} images: {sign.join(parts)} ({mode})"

@@ -1,0 +1,63 @@
+from typing import Any
+
+import pytest
+from batch_sdxl.core import SourceImage
+from batch_sdxl.core.errors import BatchSDXLError, InvalidRequest
+from batch_sdxl.core.plan import plan, summary
+from batch_sdxl.core.prompts import Prompt, Settings
+from batch_sdxl.core.request import ImageRequest
+from PIL import Image
+
+SHARED: dict[str, Any] = {"width": 64, "height": 64, "num_inference_steps": 5}
+
+
+def source(name: str) -> SourceImage:
+    return SourceImage.of(Image.new("RGB", (64, 64), name), name)
+
+
+def make(
+    *prompts: Prompt, seeds: list[int] | None = None, images: Any = None, mode: str = "zip"
+) -> list[ImageRequest]:
+    return plan(mode, prompts, seeds, images, SHARED, source)
+
+
+def test_a_product_keeps_the_images_of_a_prompt_together() -> None:
+    made = make(Prompt("a"), Prompt("b", "dim"), seeds=[1, 2], mode="product")
+    assert [(r.prompt, r.negative_prompt, r.seed) for r in made] == [
+        ("a", "", 1),
+        ("a", "", 2),
+        ("b", "dim", 1),
+        ("b", "dim", 2),
+    ]
+    assert all(r.width == 64 and r.num_inference_steps == 5 for r in made)
+
+
+def test_a_row_wins_over_what_is_shared() -> None:
+    own = Settings({"seed": 7, "num_inference_steps": 9, "width": 80})
+    (one,) = make(Prompt("a", settings=own))
+    assert (one.seed, one.num_inference_steps, one.width, one.height) == (7, 9, 80, 64)
+
+
+def test_a_list_wins_over_a_row() -> None:
+    own = Settings({"seed": 7, "image": "red", "strength": 0.4})
+    (one,) = make(Prompt("a", settings=own), seeds=[1], images=[source("blue")])
+    assert (one.seed, one.strength) == (1, 0.4)
+    assert one.image == source("blue")
+    (two,) = make(Prompt("a", settings=own))
+    assert (two.seed, two.image) == (7, source("red"))
+
+
+def test_a_prompt_without_any_seed_is_named() -> None:
+    with pytest.raises(InvalidRequest, match="neither for 'b'"):
+        make(Prompt("a", settings=Settings({"seed": 7})), Prompt("b"))
+
+
+def test_values_of_a_row_are_checked() -> None:
+    with pytest.raises(BatchSDXLError, match="multiple of 8"):
+        make(Prompt("a", settings=Settings({"seed": 7, "width": 81})))
+
+
+def test_the_summary_says_what_comes() -> None:
+    made = make(Prompt("a"), Prompt("b"), seeds=[1, 2, 3], mode="product")
+    words = summary("product", made, prompts=["a", "b"], images=None, seeds=[1, 2, 3])
+    assert words == "6 images: 2 prompts x 3 seeds (product)"
