@@ -8,12 +8,19 @@ replaces the node's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import InvalidRequest
 from .images import SourceImage
 from .prompts import Prompt
 from .request import ImageRequest, combine
+
+
+class Planned(NamedTuple):
+    """A request, and the identity of the image that it refines; empty for none."""
+
+    request: ImageRequest
+    origin: str
 
 
 def plan(
@@ -23,7 +30,7 @@ def plan(
     images: Sequence[SourceImage] | None,
     settings: Mapping[str, Any],
     read_image: Callable[[str], SourceImage],
-) -> list[ImageRequest]:
+) -> list[Planned]:
     """One request for each combination, in the lists' order, the seeds running fastest.
 
     Args:
@@ -45,7 +52,7 @@ def plan(
         for name, values in (("images", images), ("seeds", seeds))
         if values is not None
     }
-    requests = []
+    planned = []
     for row in combine(mode, **lists):
         given = dict(zip(lists, row, strict=True))
         prompt: Prompt = given["prompts"]
@@ -63,14 +70,13 @@ def plan(
                 "Wire a Seed List, or add a column called seed.",
             )
         drawn = prompt.resolved(fields["seed"])
-        requests.append(
-            ImageRequest(**fields, prompt=drawn.prompt, negative_prompt=drawn.negative_prompt)
-        )
-    return requests
+        texts = {"prompt": drawn.prompt, "negative_prompt": drawn.negative_prompt}
+        planned.append(Planned(ImageRequest(**fields, **texts), drawn.origin))
+    return planned
 
 
-def summary(mode: str, requests: Sequence[ImageRequest], **lists: Sequence[Any] | None) -> str:
+def summary(mode: str, count: int, **lists: Sequence[Any] | None) -> str:
     """How many images there will be, and of what: `8 images: 4 prompts x 2 seeds`."""
     sign = " x " if mode == "product" else ", "
     parts = [f"{len(values)} {name}" for name, values in lists.items() if values is not None]
-    return f"{len(requests)} images: {sign.join(parts)} ({mode})"
+    return f"{count} images: {sign.join(parts)} ({mode})"

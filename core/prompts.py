@@ -55,12 +55,14 @@ class Prompt(NamedTuple):
             guidance_scale, strength (float) and image (name of a file); their ranges are checked
             by `ImageRequest`.
         wildcards: to draw from; None when the texts stand for themselves.
+        origin: identity of the image that the prompt was refined from; empty for none.
     """
 
     prompt: str
     negative_prompt: str = ""
     settings: Settings = NO_SETTINGS
     wildcards: Wildcards | None = None
+    origin: str = ""
 
     def resolved(self, seed: int) -> Prompt:
         """The prompt with its choices drawn: by the seed, their place and their values alone.
@@ -74,4 +76,5 @@ class Prompt(NamedTuple):
             self.wildcards.draw(self.prompt, seed, "prompt"),
             self.wildcards.draw(self.negative_prompt, seed, "negative_prompt"),
             self.settings,
+            origin=self.origin,
         )

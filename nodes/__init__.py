@@ -7,6 +7,7 @@ from .contact_sheet import ContactSheet
 from .load_image_batch import LoadImageBatch
 from .load_sdxl import LoadSDXL
 from .prompt_list import PromptList
+from .refine_prompts import RefinePrompts
 from .save_image_batch import SaveImageBatch
 from .seed_list import SeedList
 from .select_images import SelectImages
@@ -20,6 +21,7 @@ NODE_CLASS_MAPPINGS = {
     "BatchSDXL_BatchGenerate": BatchGenerate,
     "BatchSDXL_SaveImageBatch": SaveImageBatch,
     "BatchSDXL_SelectImages": SelectImages,
+    "BatchSDXL_RefinePrompts": RefinePrompts,
     "BatchSDXL_ContactSheet": ContactSheet,
 }
 
@@ -31,5 +33,6 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "BatchSDXL_BatchGenerate": "Batch Generate",
     "BatchSDXL_SaveImageBatch": "Save Image Batch",
     "BatchSDXL_SelectImages": "Select Images",
+    "BatchSDXL_RefinePrompts": "Refine Prompts",
     "BatchSDXL_ContactSheet": "Contact Sheet",
 }

@@ -193,17 +193,21 @@ class BatchGenerate(Node):
             "images": None if images is None else _sources(images, names),
             "seeds": None if seeds is None else [seed for part in seeds for seed in part],
         }
-        requests = plan(combine[0], **lists, settings=settings, read_image=_read_image)
+        planned = plan(combine[0], **lists, settings=settings, read_image=_read_image)
         node_id = (unique_id or [""])[0]
-        host.current().tell(summary(combine[0], requests, **lists), node_id)
-        results: list[GeneratedImage | None] = [None] * len(requests)
+        host.current().tell(summary(combine[0], len(planned), **lists), node_id)
+        results: list[GeneratedImage | None] = [None] * len(planned)
         engine = Engine(model[0], geometry=Geometry(rows_per_call[0]) if rows_per_call[0] else None)
-        for image in engine.generate(requests, on_step=_Reporter()):
+        for image in engine.generate([one.request for one in planned], on_step=_Reporter()):
             results[image.index] = image
         done = [image for image in results if image is not None]
         return (
             to_batches(_to_tensor(image) for image in done),
-            [engine.describe(image.request) for image in done],
+            [
+                engine.describe(image.request)
+                | ({"refined_from": one.origin} if one.origin else {})
+                for image, one in zip(done, planned, strict=True)
+            ],
         )
 
 

@@ -18,7 +18,8 @@ def source(name: str) -> SourceImage:
 def make(
     *prompts: Prompt, seeds: list[int] | None = None, images: Any = None, mode: str = "zip"
 ) -> list[ImageRequest]:
-    return plan(mode, prompts, seeds, images, SHARED, source)
+    planned = plan(mode, prompts, seeds, images, SHARED, source)
+    return [one.request for one in planned]
 
 
 def test_a_product_keeps_the_images_of_a_prompt_together() -> None:
@@ -59,5 +60,5 @@ def test_values_of_a_row_are_checked() -> None:
 
 def test_the_summary_says_what_comes() -> None:
     made = make(Prompt("a"), Prompt("b"), seeds=[1, 2, 3], mode="product")
-    words = summary("product", made, prompts=["a", "b"], images=None, seeds=[1, 2, 3])
+    words = summary("product", len(made), prompts=["a", "b"], images=None, seeds=[1, 2, 3])
     assert words == "6 images: 2 prompts x 3 seeds (product)"
