@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .engine import Engine, GeneratedImage, Progress
     from .images import SourceImage
+    from .inversion import with_inversions
+    from .lora import apply_lora
     from .model import Model, load_model
     from .numerics import Geometry
     from .request import ImageRequest, combine
@@ -24,13 +26,17 @@ __all__ = [
     "Model",
     "Progress",
     "SourceImage",
+    "apply_lora",
     "combine",
     "load_model",
+    "with_inversions",
 ]
 
 _HOMES = {
     "engine": ("Engine", "GeneratedImage", "Progress"),
     "images": ("SourceImage",),
+    "inversion": ("with_inversions",),
+    "lora": ("apply_lora",),
     "model": ("Model", "load_model"),
     "numerics": ("Geometry",),
     "request": ("ImageRequest", "combine"),

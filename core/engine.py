@@ -16,10 +16,12 @@ from .images import to_uint8
 from .lane import Lane
 from .metadata import Record, describe
 from .model import Model
-from .numerics import Geometry, deterministic
+from .numerics import Geometry
+from .offload import offloaded
 from .request import ImageRequest
 from .schedulers import start_scheduler
 from .text import TextEncoder
+from .vae import decode, encode
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +57,20 @@ class Progress(NamedTuple):
 class Engine:
     """Makes images of requests; each one's bits depend on its request, model and numerics only."""
 
-    def __init__(self, model: Model, *, geometry: Geometry | None = None) -> None:
+    def __init__(
+        self, model: Model, *, geometry: Geometry | None = None, vae_tile: int | None = None
+    ) -> None:
         """Prepare to run `model`.
 
         Args:
             model: of `load_model`.
             geometry: shape of the calls for images of any size; None follows
                 `Geometry.for_size`.
+            vae_tile: as `Geometry.vae_tile`, where the geometry follows the size.
         """
         self.model = model
         self._geometry = geometry
+        self._vae_tile = vae_tile
         self._text = TextEncoder(model)
         self._denoise = Denoiser(model)
 
@@ -84,18 +90,23 @@ class Engine:
             on_step: called after every UNet call; what it raises stops the run.
 
         Raises:
-            InvalidPrompts: a prompt is too long for the text encoders.
-            InvalidRequest: a sampler can't take the number of steps.
+            InvalidPrompts: a prompt calls a textual inversion that is not there.
+            InvalidRequest: a sampler can't take the number of steps, or the text encoders have not
+                so many layers to skip.
         """
         filled = [self._with_size(request) for request in requests]
-        for prompt in {text for r in filled for text in (r.prompt, r.negative_prompt)}:
-            self._text.check(prompt)
+        for clip_skip in {request.clip_skip for request in filled}:
+            self._text.check_clip_skip(clip_skip)
+        queues = self._queues(filled)
         total = Progress(0, self._count_steps(filled), 0, len(filled))
-        return self._run(filled, total, on_step or (lambda progress: None))
+        return self._run(filled, queues, total, on_step or (lambda progress: None))
 
     def geometry_of(self, width: int, height: int) -> Geometry:
         """The shape of the calls that images of this size in pixels are made with."""
-        return self._geometry or Geometry.for_size(self.model.device, width, height)
+        if self._geometry is not None:
+            return self._geometry
+        usual = Geometry.for_size(self.model.device, width, height)
+        return replace(usual, vae_tile=self._vae_tile)
 
     def describe(self, request: ImageRequest) -> Record:
         """The record of an image that this engine makes of a request with its size filled in."""
@@ -114,22 +125,29 @@ class Engine:
     def _run(
         self,
         requests: list[ImageRequest],
+        queues: dict[tuple[int, int, int], deque[int]],
         progress: Progress,
         on_step: Callable[[Progress], None],
     ) -> Iterator[GeneratedImage]:
-        # Rows of one call share a shape, so one size is finished before the next begins.
-        queues: dict[tuple[int, int], deque[int]] = {}
-        for index, request in enumerate(requests):
-            assert request.width is not None and request.height is not None
-            queues.setdefault((request.width, request.height), deque()).append(index)
-        for size, queue in queues.items():
-            geometry = self.geometry_of(*size)
+        with offloaded(self.model):
+            yield from self._render(requests, queues, progress, on_step)
+
+    def _render(
+        self,
+        requests: list[ImageRequest],
+        queues: dict[tuple[int, int, int], deque[int]],
+        progress: Progress,
+        on_step: Callable[[Progress], None],
+    ) -> Iterator[GeneratedImage]:
+        # Rows of one call share a shape, so one is finished before the next begins.
+        for (width, height, chunks), queue in queues.items():
+            geometry = self.geometry_of(width, height)
             lanes: list[Lane] = []
             while queue or lanes:
                 free = geometry.rows - sum(len(lane.embeddings) for lane in lanes)
                 while queue and free >= (needed := 1 + requests[queue[0]].is_guided):
                     index = queue.popleft()
-                    lanes.append(self._make_lane(index, requests[index]))
+                    lanes.append(self._make_lane(index, requests[index], chunks))
                     free -= needed
                 self._tick(lanes, geometry)
                 steps, done = len(lanes), [lane for lane in lanes if lane.is_done]
@@ -139,6 +157,15 @@ class Engine:
                     yield self._retire(lane)
                 progress = progress.after(steps, len(done))
                 on_step(progress)
+
+    def _queues(self, requests: list[ImageRequest]) -> dict[tuple[int, int, int], deque[int]]:
+        """Width, height and chunks of text -> places of the requests with that shape."""
+        queues: dict[tuple[int, int, int], deque[int]] = {}
+        for index, request in enumerate(requests):
+            assert request.width is not None and request.height is not None
+            chunks = max(self._text.count(prompt) for prompt in _prompts(request))
+            queues.setdefault((request.width, request.height, chunks), deque()).append(index)
+        return queues
 
     def _count_steps(self, requests: list[ImageRequest]) -> int:
         plans = Counter(
@@ -150,18 +177,17 @@ class Engine:
             for (name, steps, strength), number in plans.items()
         )
 
-    def _make_lane(self, index: int, request: ImageRequest) -> Lane:
-        prompts = [request.prompt]
-        if request.is_guided:
-            prompts.insert(0, request.negative_prompt)
-        with deterministic(self.model.device):
-            return Lane(
-                index,
-                request,
-                [self._text.encode(prompt) for prompt in prompts],
-                self.model.scheduler_config,
-                self._encode_image(request),
-            )
+    def _make_lane(self, index: int, request: ImageRequest, chunks: int) -> Lane:
+        return Lane(
+            index,
+            request,
+            [
+                self._text.encode(prompt, chunks=chunks, clip_skip=request.clip_skip)
+                for prompt in _prompts(request)
+            ],
+            self.model.scheduler_config,
+            self._encode_image(request),
+        )
 
     @torch.inference_mode()
     def _tick(self, lanes: list[Lane], geometry: Geometry) -> None:
@@ -174,7 +200,7 @@ class Engine:
                 timestep=torch.stack([lane.timestep.float() for lane, _ in rows]),
                 prompt_embeds=torch.cat([e.prompt_embeds for _, e in rows]),
                 pooled_prompt_embeds=torch.cat([e.pooled_prompt_embeds for _, e in rows]),
-                time_ids=torch.tensor([_time_ids(lane.request) for lane, _ in rows]),
+                time_ids=torch.tensor([lane.request.time_ids for lane, _ in rows]).float(),
             ),
             geometry,
         )
@@ -182,30 +208,23 @@ class Engine:
         for lane, prediction in zip(lanes, own, strict=True):
             lane.advance(prediction)
 
-    @torch.inference_mode()
     def _encode_image(self, request: ImageRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Mean and standard deviation of the input image's latents, scaled, fp32 on the CPU."""
         if request.image is None:
             return None
-        vae = self.model.vae
-        pixels = torch.from_numpy(request.image.pixels.copy()).permute(2, 0, 1).unsqueeze(0)
-        posterior = vae.encode((2 * pixels - 1).to(vae.device, vae.dtype)).latent_dist
-        factor = vae.config.scaling_factor
-        return posterior.mean.float().cpu() * factor, posterior.std.float().cpu() * factor
+        pixels = torch.from_numpy(request.image.pixels.copy())
+        return encode(self.model, pixels, self._tile_of(request))
 
-    @torch.inference_mode()
+    def _tile_of(self, request: ImageRequest) -> int | None:
+        assert request.width is not None and request.height is not None
+        return self.geometry_of(request.width, request.height).vae_tile
+
     def _retire(self, lane: Lane) -> GeneratedImage:
         """Decode a finished lane, alone, and round it once to 8 bits."""
-        vae = self.model.vae
-        latents = (lane.latents / vae.config.scaling_factor).to(vae.device, vae.dtype)
-        with deterministic(self.model.device):
-            (decoded,) = vae.decode(latents, return_dict=False)
-        image = (decoded[0].float().cpu() / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).contiguous()
+        image = decode(self.model, lane.latents, self._tile_of(lane.request))
         return GeneratedImage(lane.index, lane.request, image, to_uint8(image))
 
 
-def _time_ids(request: ImageRequest) -> list[float]:
-    """Original size, crop and target size: SDXL's micro-conditioning (arXiv:2307.01952, 2.2)."""
-    assert request.width is not None and request.height is not None
-    size = [float(request.height), float(request.width)]
-    return [*size, 0.0, 0.0, *size]
+def _prompts(request: ImageRequest) -> list[str]:
+    """The prompts of its rows: the negative one first, if it is guided."""
+    return [request.negative_prompt, request.prompt] if request.is_guided else [request.prompt]

@@ -98,9 +98,23 @@ class Lane:
         if self.request.is_guided:
             negative, positive = predictions.chunk(2)
             prediction = negative + self.request.guidance_scale * (positive - negative)
+            if self.request.guidance_rescale:
+                prediction = _rescaled(prediction, positive, self.request.guidance_rescale)
         else:
             prediction = predictions
         (self.latents, *_) = self._scheduler.step(
             prediction, self.timestep, self.latents, **self._step_arguments, return_dict=False
         )
         self._done += 1
+
+
+def _rescaled(guided: torch.Tensor, positive: torch.Tensor, share: float) -> torch.Tensor:
+    """A guided prediction with its spread brought back (arXiv:2305.08891, eq. 15 and 16).
+
+    Args:
+        guided: (1, 4, H/8, W/8) fp32.
+        positive: of the prompt alone, likewise.
+        share: 0 to 1, of the rescaled one in the result.
+    """
+    rescaled = guided * (positive.std() / guided.std())
+    return share * rescaled + (1 - share) * guided

@@ -1,6 +1,6 @@
 """What an image file says about itself, and back.
 
-A PNG carries three kinds of text:
+It carries three kinds of text, which `image_texts` puts where each format has room for them:
 
 `batch_sdxl`
     our own record, JSON: the image's request under the names of `ImageRequest` (an input image by
@@ -19,11 +19,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from .chunks import called_inversions
 from .errors import InvalidImage
-from .identity import identity
+from .identity import conditioning, identity
+from .image_files import open_image
+from .image_texts import png_info, texts_in
 from .images import SourceImage
 from .model import Model
 from .numerics import Geometry, fingerprint
@@ -34,6 +36,18 @@ KEY = "batch_sdxl"
 VERSION = 1
 
 Record = dict[str, Any]
+
+#: Fields of a request that are in the record where they make a difference.
+_CONDITIONING = (
+    "original_width",
+    "original_height",
+    "crop_left",
+    "crop_top",
+    "target_width",
+    "target_height",
+    "clip_skip",
+    "guidance_rescale",
+)
 
 #: Our samplers and spacings -> the names of AUTOMATIC1111's web UI, where it has one.
 _A1111_SAMPLERS = {
@@ -71,6 +85,9 @@ def describe(request: ImageRequest, model: Model, geometry: Geometry) -> Record:
         geometry: that it was made with.
     """
     numerics = fingerprint(model, geometry)
+    prompts = (request.prompt, request.negative_prompt) if request.is_guided else (request.prompt,)
+    called = set().union(*(called_inversions(prompt, model.inversions) for prompt in prompts))
+    inversions = {name: model.inversions[name].digest for name in sorted(called)}
     record: Record = {
         "version": VERSION,
         "prompt": request.prompt,
@@ -85,11 +102,27 @@ def describe(request: ImageRequest, model: Model, geometry: Geometry) -> Record:
     if request.image is not None:
         record["strength"] = request.strength
         record["image"] = {"name": request.image.name, "sha256": request.image.digest}
-    return record | {
-        "model": {"name": model.name, "sha256": model.digest},
-        "numerics": numerics,
-        "identity": identity(request, model.digest, numerics),
-    }
+    if model.loras:
+        record["loras"] = [
+            {
+                "name": lora.name,
+                "sha256": lora.digest,
+                "weight": lora.weight,
+                "text_weight": lora.text_weight,
+            }
+            for lora in model.loras
+        ]
+    if inversions:
+        record["inversions"] = inversions
+    return (
+        record
+        | conditioning(request)
+        | {
+            "model": {"name": model.name, "sha256": model.digest},
+            "numerics": numerics,
+            "identity": identity(request, model.digest, numerics, inversions),
+        }
+    )
 
 
 def to_request(record: Mapping[str, Any], image: SourceImage | None = None) -> ImageRequest:
@@ -104,6 +137,7 @@ def to_request(record: Mapping[str, Any], image: SourceImage | None = None) -> I
     """
     names = ("prompt", "negative_prompt", "seed", "width", "height", "num_inference_steps")
     fields = {name: record[name] for name in (*names, "guidance_scale", "scheduler")}
+    fields |= {name: record[name] for name in _CONDITIONING if name in record}
     if image is not None:
         fields |= {"image": image, "strength": record["strength"]}
     return ImageRequest(**fields)
@@ -127,6 +161,10 @@ def parameters(record: Mapping[str, Any]) -> str:
     }
     if "strength" in record:
         settings["Denoising strength"] = record["strength"]
+    if "clip_skip" in record:
+        settings["Clip skip"] = record["clip_skip"] + 2  # counted from the last layer there
+    if "guidance_rescale" in record:
+        settings["CFG Rescale phi"] = record["guidance_rescale"]
     lines = [record["prompt"]]
     if record["negative_prompt"]:
         lines.append(f"Negative prompt: {record['negative_prompt']}")
@@ -140,19 +178,22 @@ def _quoted(value: object) -> str:
     return json.dumps(text, ensure_ascii=False) if any(c in text for c in ",:\n") else text
 
 
-def png_texts(record: Mapping[str, Any], graph: Mapping[str, Any]) -> PngInfo:
-    """The texts of a PNG file.
+def file_texts(record: Mapping[str, Any], graph: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of an image file by name, the more important ones first.
 
     Args:
         record: of `describe`.
         graph: ComfyUI's entries by name (`prompt`, `workflow`); empty where there was none.
     """
-    info = PngInfo()
-    info.add_text(KEY, json.dumps(record))
-    info.add_text("parameters", parameters(record))
-    for name, value in graph.items():
-        info.add_text(name, json.dumps(value))
-    return info
+    # No file can hold half a character, which JSON can ask for; the record has it as an escape.
+    readable = parameters(record).encode("utf-8", "replace").decode()
+    own = {KEY: json.dumps(record), "parameters": readable}
+    return own | {name: json.dumps(value) for name, value in graph.items() if name not in own}
+
+
+def png_texts(record: Mapping[str, Any], graph: Mapping[str, Any]) -> PngInfo:
+    """The texts of a PNG file, of what `file_texts` takes."""
+    return png_info(file_texts(record, graph))
 
 
 def _is_record(record: Any) -> bool:
@@ -175,20 +216,30 @@ def read_record(path: Path) -> Record:
     Raises:
         InvalidImage: the file cannot be read, or was not made by Batch SDXL.
     """
+    with open_image(path) as image:
+        texts = texts_in(image)
+    return record_in(texts, path)
+
+
+def record_in(texts: Mapping[str, str], path: Path) -> Record:
+    """The record among an image file's texts.
+
+    Args:
+        texts: of `image_texts.texts_in`.
+        path: the file, for messages.
+
+    Raises:
+        InvalidImage: there is none.
+    """
     try:
-        with Image.open(path) as image:
-            text = image.info.get(KEY)
-    except (UnidentifiedImageError, OSError) as error:
-        raise InvalidImage("an image file", f"{path} ({error})", "Check the name.") from error
-    try:
-        record = json.loads(text or "")
+        record = json.loads(texts.get(KEY, ""))
         if _is_record(record):
             return dict(record)
         found = f"{path} with a record of version {record['version']}"
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         found = f"{path} without one"
     raise InvalidImage(
         f"an image with a {KEY} record of version {VERSION}",
         found,
-        "Give a PNG that Save Image Batch wrote; other programs may have taken the record out.",
+        "Give a file that Save Image Batch wrote; other programs may have taken the record out.",
     )

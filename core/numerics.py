@@ -33,17 +33,26 @@ class Geometry:
 
     Attributes:
         rows: of one UNet call, an even number of 2 or more. A guided image needs two.
+        vae_tile: width and height in pixels of the tiles in which larger images go through the VAE,
+            which saves memory and changes bits near the seams; None for whole images.
     """
 
     rows: int
+    vae_tile: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the number of rows."""
+        """Check both."""
         if self.rows < 2 or self.rows % 2:
             raise InvalidRequest(
                 "an even number of rows per UNet call, 2 or more",
                 repr(self.rows),
                 "8 suits most machines.",
+            )
+        if self.vae_tile is not None and (self.vae_tile < 128 or self.vae_tile % 64):
+            raise InvalidRequest(
+                "tiles of the VAE of a multiple of 64 pixels, 128 or more",
+                repr(self.vae_tile),
+                "512 or 1024 suit most machines.",
             )
 
     @classmethod
@@ -57,9 +66,9 @@ def fingerprint(model: Model, geometry: Geometry) -> dict[str, Any]:
     """The numerics in plain values: where two are equal, equal requests give equal bits.
 
     Returns:
-        `device` (its class, not its number), `dtype` and `vae_dtype`, `rows`, `threads` (of a CPU,
-        whose sums are split among them), `attention`, and the versions of `torch`, `diffusers` and
-        `transformers`.
+        `device` (its class, not its number), `dtype` and `vae_dtype`, `rows`, `vae_tile` if there
+        is one, `threads` (of a CPU, whose sums are split among them), `attention`, and the versions
+        of `torch`, `diffusers` and `transformers`.
     """
     on_cpu = model.device.type == "cpu"
     return {
@@ -67,6 +76,7 @@ def fingerprint(model: Model, geometry: Geometry) -> dict[str, Any]:
         "dtype": str(model.dtype).removeprefix("torch."),
         "vae_dtype": str(model.vae.dtype).removeprefix("torch."),
         "rows": geometry.rows,
+        **({"vae_tile": geometry.vae_tile} if geometry.vae_tile else {}),
         "threads": torch.get_num_threads() if on_cpu else None,
         "attention": "sdpa",
         **{name: version(name) for name in ("torch", "diffusers", "transformers")},

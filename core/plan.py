@@ -56,7 +56,7 @@ def plan(
     for row in combine(mode, **lists):
         given = dict(zip(lists, row, strict=True))
         prompt: Prompt = given["prompts"]
-        fields = {**settings, **prompt.settings}
+        fields: dict[str, Any] = {**settings, **prompt.settings}
         if seeds is not None:
             fields["seed"] = given["seeds"]
         if images is not None:
@@ -70,8 +70,8 @@ def plan(
                 "Wire a Seed List, or add a column called seed.",
             )
         drawn = prompt.resolved(fields["seed"])
-        texts = {"prompt": drawn.prompt, "negative_prompt": drawn.negative_prompt}
-        planned.append(Planned(ImageRequest(**fields, **texts), drawn.origin))
+        fields |= {"prompt": drawn.prompt, "negative_prompt": drawn.negative_prompt}
+        planned.append(Planned(ImageRequest(**fields), drawn.origin))
     return planned
 
 

@@ -38,6 +38,18 @@ class ImageRequest:
         strength: over 0, up to 1; the share of the steps that is run on an input image. Without
             an image it is not used. (Not ComfyUI's denoise, which keeps the number of steps.)
         image: what to start from, None for noise; anything that `SourceImage.of` takes.
+        original_width: in pixels; what SDXL is told that the picture had before it was scaled
+            (arXiv:2307.01952, 2.2). Small values give the look of small pictures. None: `width`.
+        original_height: as original_width.
+        crop_left: pixels that SDXL is told were cut off at the left; more than 0 moves what is
+            shown out of the middle.
+        crop_top: as crop_left.
+        target_width: in pixels; what SDXL is told that the picture has now. None: `width`.
+        target_height: as target_width.
+        clip_skip: layers of the text encoders to leave out, counted from the one that SDXL was
+            trained with, the last but one; diffusers' number, which AUTOMATIC1111 calls 2 more.
+        guidance_rescale: 0 to 1; how far the spread of a guided prediction is brought back to that
+            of the prompt's alone (arXiv:2305.08891, 3.4), which v-prediction models want.
 
     Raises:
         InvalidRequest: a value is out of its range.
@@ -54,6 +66,14 @@ class ImageRequest:
     scheduler: str = "euler"
     strength: float = 0.5
     image: SourceImage | None = None
+    original_width: int | None = None
+    original_height: int | None = None
+    crop_left: int = 0
+    crop_top: int = 0
+    target_width: int | None = None
+    target_height: int | None = None
+    clip_skip: int = 0
+    guidance_rescale: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every value, and take the image in."""
@@ -93,6 +113,31 @@ class ImageRequest:
             self._check_image()
         for side in ("width", "height"):
             self._check_side(side, getattr(self, side))
+        self._check_conditioning()
+
+    def _check_conditioning(self) -> None:
+        for name in ("original_width", "original_height", "target_width", "target_height"):
+            value = getattr(self, name)
+            _check(
+                value is None or (_is_int(value) and value > 0),
+                f"{name} in pixels, 1 or more",
+                repr(value),
+                "Leave it open for the image's own size.",
+            )
+        for name in ("crop_left", "crop_top", "clip_skip"):
+            value = getattr(self, name)
+            _check(
+                _is_int(value) and value >= 0,
+                f"a whole number of 0 or more for {name}",
+                repr(value),
+                "0 suits most images.",
+            )
+        _check(
+            0 <= self.guidance_rescale <= 1,
+            "a guidance_rescale of 0 to 1",
+            repr(self.guidance_rescale),
+            "0 is off; 0.7 suits models of v-prediction.",
+        )
 
     def _check_side(self, name: str, value: int | None) -> None:
         _check(
@@ -118,6 +163,19 @@ class ImageRequest:
             "at least one step to run, that is num_inference_steps * strength of 1 or more",
             f"{self.num_inference_steps} * {self.strength}",
             "Raise the strength or the steps.",
+        )
+
+    @property
+    def time_ids(self) -> tuple[int, ...]:
+        """What SDXL is told of sizes, in its order: original height and width, crop, target."""
+        assert self.width is not None and self.height is not None
+        return (
+            self.original_height or self.height,
+            self.original_width or self.width,
+            self.crop_top,
+            self.crop_left,
+            self.target_height or self.height,
+            self.target_width or self.width,
         )
 
     @property

@@ -124,7 +124,7 @@ def start_scheduler(
         that call the model twice a step.
 
     Raises:
-        InvalidRequest: the sampler can't take that many steps.
+        InvalidRequest: the sampler can't take that many steps, or the model's noise.
     """
     import diffusers
 
@@ -135,6 +135,12 @@ def start_scheduler(
     config |= sampler.config | (SPACINGS[spacing] if spacing else {})
     config["noise_sampler_seed"] = seed
     known = inspect.signature(scheduler_class.__init__).parameters
+    if config.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in known:
+        raise InvalidRequest(
+            "a sampler for a model of zero terminal SNR",
+            repr(sampler_name),
+            "Choose for example euler, euler_ancestral, dpmpp_2m or ddim.",
+        )
     scheduler = scheduler_class(**{key: value for key, value in config.items() if key in known})
     try:
         scheduler.set_timesteps(num_inference_steps, device="cpu")

@@ -116,10 +116,15 @@ class Replay:
 
     def _engine(self, record: Record) -> Engine:
         from ..core.engine import Engine
+        from ..core.lora import apply_lora
         from ..core.numerics import Geometry
 
-        model = self._load(self._model_name or record["model"]["name"], record["numerics"]["dtype"])
-        return Engine(model, geometry=Geometry(record["numerics"]["rows"]))
+        numerics = record["numerics"]
+        model = self._load(self._model_name or record["model"]["name"], numerics["dtype"])
+        for lora in record.get("loras", []):
+            path = host.current().file_path("loras", lora["name"])
+            model = apply_lora(model, path, lora["weight"], lora["text_weight"])
+        return Engine(model, geometry=Geometry(numerics["rows"], numerics.get("vae_tile")))
 
     def _load_model(self, name: str, dtype: str) -> Model:
         import torch

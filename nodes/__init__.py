@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .apply_lora import ApplyLora
 from .batch_generate import BatchGenerate
 from .contact_sheet import ContactSheet
 from .load_image_batch import LoadImageBatch
@@ -15,6 +16,7 @@ from .select_images import SelectImages
 #: Ids are stored in saved workflows: they never change once released.
 NODE_CLASS_MAPPINGS = {
     "BatchSDXL_LoadSDXL": LoadSDXL,
+    "BatchSDXL_ApplyLora": ApplyLora,
     "BatchSDXL_PromptList": PromptList,
     "BatchSDXL_SeedList": SeedList,
     "BatchSDXL_LoadImageBatch": LoadImageBatch,
@@ -27,6 +29,7 @@ NODE_CLASS_MAPPINGS = {
 
 NODE_DISPLAY_NAME_MAPPINGS = {
     "BatchSDXL_LoadSDXL": "Load SDXL",
+    "BatchSDXL_ApplyLora": "Apply LoRA",
     "BatchSDXL_PromptList": "Prompt List",
     "BatchSDXL_SeedList": "Seed List",
     "BatchSDXL_LoadImageBatch": "Load Image Batch",

@@ -42,6 +42,18 @@ class Host:
         """Where a name of `model_names` (or a path a person typed) lies."""
         return Path(name)
 
+    def file_names(self, kind: str) -> list[str]:
+        """Names of .safetensors files in the host's folders of a kind: `vae`, `loras`."""
+        return []
+
+    def file_path(self, kind: str, name: str) -> Path:
+        """Where a name of `file_names` (or a path a person typed) lies."""
+        return Path(name)
+
+    def tokenizer_folders(self) -> list[Path]:
+        """Folders with CLIP's tokenizer that the host brings along."""
+        return []
+
     def saves_metadata(self) -> bool:
         """Whether files may carry prompts and the graph that made them."""
         return True
@@ -95,23 +107,40 @@ class ComfyHost(Host):
             server.send_sync("batch_sdxl.show", {"node": node_id, "output": ui}, server.client_id)
 
     def model_names(self) -> list[str]:
-        """Diffusers folders below ComfyUI's model folders."""
-        import folder_paths
-
-        return sorted(
-            folder.relative_to(root).as_posix()
-            for root in map(Path, folder_paths.get_folder_paths("diffusers"))
-            for folder in (index.parent for index in root.glob("**/model_index.json"))
-        )
+        """Checkpoints, and diffusers folders, below ComfyUI's model folders."""
+        return [*self.file_names("checkpoints"), *self._diffusers()]
 
     def model_path(self, name: str) -> Path:
-        """The folder of that name below ComfyUI's model folders."""
+        """The file or folder of that name below ComfyUI's model folders."""
+        return self._diffusers().get(name) or self.file_path("checkpoints", name)
+
+    def _diffusers(self) -> dict[str, Path]:
         import folder_paths
 
-        for root in map(Path, folder_paths.get_folder_paths("diffusers")):
-            if name in self.model_names() and (root / name).is_dir():
-                return root / name
-        return Path(name)
+        return {
+            folder.relative_to(root).as_posix(): folder
+            for root in map(Path, folder_paths.get_folder_paths("diffusers"))
+            for folder in sorted(index.parent for index in root.glob("**/model_index.json"))
+        }
+
+    def file_names(self, kind: str) -> list[str]:
+        """Those in ComfyUI's folders of that kind, subfolders included."""
+        import folder_paths
+
+        names: list[str] = folder_paths.get_filename_list(kind)
+        return [name for name in names if name.endswith(".safetensors")]
+
+    def file_path(self, kind: str, name: str) -> Path:
+        """The file of that name in ComfyUI's folders of that kind."""
+        import folder_paths
+
+        return Path(folder_paths.get_full_path(kind, name) or name)
+
+    def tokenizer_folders(self) -> list[Path]:
+        """The tokenizer of ComfyUI's own SDXL."""
+        import comfy.sd1_clip
+
+        return [Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"]
 
     def saves_metadata(self) -> bool:
         """False when ComfyUI runs with --disable-metadata."""

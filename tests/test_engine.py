@@ -1,9 +1,23 @@
+import gc
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model, Progress
-from batch_sdxl.core.errors import InvalidPrompts
+import torch
+from batch_sdxl.core import (
+    Engine,
+    GeneratedImage,
+    Geometry,
+    ImageRequest,
+    Model,
+    Progress,
+    load_model,
+)
+from batch_sdxl.core.errors import InvalidPrompts, InvalidRequest
+from batch_sdxl.core.numerics import fingerprint
+from PIL import Image
 
 Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
 
@@ -67,14 +81,16 @@ def test_what_a_callback_raises_stops_the_run_and_keeps_what_is_done(
     assert len(render(requests)) == 2
 
 
-def test_a_prompt_that_is_too_long_is_refused_before_the_first_step(engine: Engine) -> None:
+def test_what_the_model_cannot_do_is_refused_before_the_first_step(engine: Engine) -> None:
     steps: list[Progress] = []
-    requests = [
-        ImageRequest(prompt="x", seed=1, num_inference_steps=1),
-        ImageRequest(prompt="word " * 400, seed=1, num_inference_steps=1),
-    ]
-    with pytest.raises(InvalidPrompts, match="at most 75 tokens"):
-        engine.generate(requests, on_step=steps.append)
+    fine = ImageRequest(prompt="x", seed=1, num_inference_steps=1)
+    for wrong, error in (
+        (replace(fine, prompt="embedding:nobody"), InvalidPrompts),
+        (replace(fine, negative_prompt="(embedding:nobody:1.2)"), InvalidPrompts),
+        (replace(fine, clip_skip=3), InvalidRequest),
+    ):
+        with pytest.raises(error):
+            engine.generate([fine, wrong], on_step=steps.append)
     assert not steps
 
 
@@ -84,3 +100,90 @@ def test_no_requests_give_no_images(engine: Engine) -> None:
 
 def test_width_and_height_default_to_the_model(tiny: Model) -> None:
     assert tiny.native_size == 64
+
+
+def test_the_vae_takes_large_images_in_tiles_where_asked_to(tiny: Model) -> None:
+    noise = Image.effect_noise((256, 192), 70).convert("RGB")
+    request = ImageRequest(
+        prompt="x",
+        seed=1,
+        num_inference_steps=2,
+        image=noise,  # type: ignore[arg-type]
+    )
+    small = ImageRequest(prompt="x", seed=1, num_inference_steps=1, width=128, height=128)
+    tiles: list[int] = []
+    hook = tiny.vae.decoder.register_forward_pre_hook(
+        lambda _, inputs: tiles.append(max(inputs[0].shape[-2:]))
+    )
+    try:
+        whole = list(Engine(tiny).generate([request, small]))
+        assert tiles == [32, 16]
+        tiles.clear()
+        tiled = list(Engine(tiny, vae_tile=128).generate([request, small]))
+    finally:
+        hook.remove()
+    assert len(tiles) > 2 and max(tiles) == 16
+    both = [images[0].decoded.numpy().ravel() for images in (whole, tiled)]
+    assert 0.8 < np.corrcoef(both)[0, 1] < 1
+    np.testing.assert_array_equal(whole[1].decoded, tiled[1].decoded)
+    assert not tiny.vae.use_tiling
+    (alone,) = Engine(tiny, vae_tile=128).generate([request])
+    np.testing.assert_array_equal(alone.decoded, tiled[0].decoded)
+
+
+def test_tiles_are_part_of_the_numerics(tiny: Model) -> None:
+    usual, tiled = Engine(tiny).geometry_of(64, 64), Engine(tiny, vae_tile=512).geometry_of(64, 64)
+    assert fingerprint(tiny, tiled) == fingerprint(tiny, usual) | {"vae_tile": 512}
+    assert "vae_tile" not in fingerprint(tiny, usual)
+    with pytest.raises(InvalidRequest, match="multiple of 64"):
+        Geometry(8, vae_tile=100)
+
+
+def test_an_offloaded_model_makes_the_same_images_and_is_left_as_it_was(
+    tiny_folder: Path, render: Render
+) -> None:
+    model = load_model(tiny_folder, device="cpu", dtype="fp32", offload=True)
+    requests = [
+        ImageRequest(prompt=prompt, seed=1, num_inference_steps=n)
+        for n, prompt in ((1, "a"), (3, "b"))
+    ]
+    stopped = Engine(model).generate(requests)
+    next(stopped)
+    stopped.close()
+    assert not hasattr(model.unet, "_hf_hook")
+    images = list(Engine(model).generate(requests))
+    for image, expected in zip(images, render(requests), strict=True):
+        np.testing.assert_array_equal(image.decoded, expected.decoded)
+    assert not any(hasattr(part, "_hf_hook") for part in (model.vae, *model.text_encoders))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_an_offloaded_model_takes_less_memory_of_the_device(tiny_folder: Path) -> None:
+    requests = [ImageRequest(prompt=f"{n}", seed=n, num_inference_steps=2) for n in range(4)]
+    peaks, images = [], []
+    for offload in (False, True):
+        model = load_model(tiny_folder, device="cuda", offload=offload)
+        torch.cuda.reset_peak_memory_stats()
+        images.append([image.pixels for image in Engine(model).generate(requests)])
+        peaks.append(torch.cuda.max_memory_allocated())
+    np.testing.assert_array_equal(images[0], images[1])
+    assert peaks[1] < peaks[0]
+
+
+def test_what_a_run_holds_does_not_grow_with_its_length(tiny: Model) -> None:
+    """Tensors alive beside the results, which are let go of as they come."""
+
+    def most_alive(number: int) -> int:
+        requests = (
+            ImageRequest(prompt="x", seed=n, num_inference_steps=1, guidance_scale=1.0)
+            for n in range(number)
+        )
+        alive = []
+        for _ in Engine(tiny, geometry=Geometry(2)).generate(requests):
+            gc.collect()
+            alive.append(sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()))
+        return max(alive)
+
+    most_alive(4)  # what is made once
+    assert most_alive(24) <= most_alive(6)

@@ -1,11 +1,14 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from batch_sdxl.core import load_model
 from batch_sdxl.core.errors import InvalidRequest, ModelNotFound, UnsupportedModel
+from batch_sdxl.core.vae import decode, encode
+from diffusers import AutoencoderKL
 
 
 def test_a_folder_loads_in_the_dtype_asked_for(tiny_folder: Path) -> None:
@@ -56,3 +59,94 @@ def test_the_demo_model_is_found_by_name() -> None:
     model = load_model("demo", device="cpu")
     assert model.native_size >= 128
     assert json.loads(json.dumps(model.scheduler_config))["prediction_type"] == "epsilon"
+
+
+def test_an_own_vae_takes_the_place_of_the_models(tiny_folder: Path, tmp_path: Path) -> None:
+    """From its own folder, or from that of a whole model."""
+    vae = AutoencoderKL.from_pretrained(tiny_folder / "vae")
+    with torch.no_grad():
+        vae.decoder.conv_out.bias += 0.5
+    vae.save_pretrained(tmp_path / "whole" / "vae")
+    models = [
+        load_model(tiny_folder, device="cpu", vae=path)
+        for path in (tmp_path / "whole", tmp_path / "whole" / "vae")
+    ]
+    for model in models:
+        assert torch.equal(model.vae.decoder.conv_out.bias, vae.decoder.conv_out.bias)
+    assert models[0].digest == models[1].digest
+    assert models[0].digest != load_model(tiny_folder, device="cpu").digest
+
+
+def test_a_model_without_a_vae_needs_one(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(UnsupportedModel, match="a model with a VAE"):
+        load_model(folder, device="cpu")
+    assert load_model(folder, device="cpu", vae=tiny_folder).vae.dtype == torch.float32
+
+
+def test_a_missing_vae_is_named(tiny_folder: Path) -> None:
+    with pytest.raises(ModelNotFound, match="no-such-vae"):
+        load_model(tiny_folder, device="cpu", vae="no-such-vae")
+
+
+def test_what_is_no_vae_is_refused(tiny_folder: Path) -> None:
+    with pytest.raises(UnsupportedModel, match="a VAE of SDXL"):
+        unet = tiny_folder / "unet" / "diffusion_pytorch_model.safetensors"
+        load_model(tiny_folder, device="cpu", vae=unet)
+
+
+def test_a_vae_runs_in_fp32_where_it_says_that_it_overflows(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    assert load_model(folder, device="cpu", dtype="fp16").vae.dtype == torch.float16
+    config = folder / "vae" / "config.json"
+    text = config.read_text()
+    assert '"force_upcast": false' in text
+    config.write_text(text.replace('"force_upcast": false', '"force_upcast": true'))
+    assert load_model(folder, device="cpu", dtype="fp16").vae.dtype == torch.float32
+    assert load_model(folder, device="cpu", dtype="bf16").vae.dtype == torch.bfloat16
+
+
+def test_only_an_image_that_overflows_in_fp16_is_decoded_in_fp32(tiny_folder: Path) -> None:
+    half = load_model(tiny_folder, device="cpu", dtype="fp16")
+    exact = load_model(tiny_folder, device="cpu", dtype="fp32")
+    exact.vae.load_state_dict(
+        half.vae.state_dict()
+    )  # the weights as they are after rounding to fp16
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    before = {name: tensor.clone() for name, tensor in half.vae.state_dict().items()}
+    usual, large = decode(half, latents), decode(half, latents * 1e5)
+    assert not torch.equal(usual, decode(exact, latents))
+    assert torch.equal(large, decode(exact, latents * 1e5))
+    assert torch.equal(decode(half, latents), usual)
+    for name, tensor in half.vae.state_dict().items():
+        assert tensor.dtype == torch.float16 and torch.equal(tensor, before[name])
+
+
+def test_an_image_that_overflows_in_fp16_is_encoded_in_fp32(tiny_folder: Path) -> None:
+    model = load_model(tiny_folder, device="cpu", dtype="fp16")
+    with torch.no_grad():
+        model.vae.encoder.conv_in.weight.mul_(6e4)
+    mean, deviation = encode(
+        model, torch.rand(64, 64, 3, generator=torch.Generator().manual_seed(0))
+    )
+    assert mean.isfinite().all() and deviation.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"prediction_type": "v_prediction"}, {"zero_terminal_snr": True}]
+)
+def test_the_noise_of_a_model_can_be_set(tiny_folder: Path, changes: dict[str, Any]) -> None:
+    model = load_model(tiny_folder, device="cpu", **changes)
+    usual = load_model(tiny_folder, device="cpu")
+    assert model.digest != usual.digest
+    assert model.scheduler_config != usual.scheduler_config
+    same = load_model(tiny_folder, device="cpu", prediction_type="epsilon", zero_terminal_snr=False)
+    assert same.digest == usual.digest
+
+
+def test_an_unknown_prediction_type_is_refused(tiny_folder: Path) -> None:
+    with pytest.raises(InvalidRequest, match="v_prediction"):
+        load_model(tiny_folder, device="cpu", prediction_type="flow")

@@ -1,0 +1,64 @@
+"""ApplyLora: a model -> the model with a LoRA."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from . import host
+from .types import MODEL, Inputs, Node
+
+if TYPE_CHECKING:
+    from ..core.model import Model
+
+
+class ApplyLora(Node):
+    """Applies a LoRA to a model, which itself stays as it is."""
+
+    DESCRIPTION = (
+        "Applies a LoRA that was made for SDXL. Chain several for several LoRAs: they add up, "
+        "whatever their order. The model that comes in stays as it is."
+    )
+    SEARCH_ALIASES: ClassVar[list[str]] = ["lora", "load lora", "lycoris"]
+    RETURN_TYPES = (MODEL,)
+    RETURN_NAMES = ("model",)
+    OUTPUT_TOOLTIPS = ("The model with the LoRA, for Batch Generate or another Apply LoRA.",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        """Inputs as ComfyUI wants them described."""
+        strength = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01, "round": 0.001}
+        return {
+            "required": {
+                "model": (MODEL, {"tooltip": "Of Load SDXL or another Apply LoRA."}),
+                "lora_name": (
+                    host.current().file_names("loras"),
+                    {"tooltip": "A .safetensors file in ComfyUI's models/loras."},
+                ),
+                "strength_model": (
+                    "FLOAT",
+                    {
+                        **strength,
+                        "tooltip": "Factor of its changes to the UNet. 0 is off, negative numbers "
+                        "turn it round.",
+                    },
+                ),
+                "strength_clip": (
+                    "FLOAT",
+                    {**strength, "tooltip": "Factor of its changes to the text encoders."},
+                ),
+            }
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, lora_name: str | None) -> bool:
+        """Let paths pass that are not in the list: headless there is no list to choose from."""
+        return True
+
+    def run(
+        self, model: Model, lora_name: str, strength_model: float, strength_clip: float
+    ) -> tuple[Model]:
+        """Apply it."""
+        from ..core.lora import apply_lora
+
+        path = host.current().file_path("loras", lora_name)
+        return (apply_lora(model, path, strength_model, strength_clip),)

@@ -1,0 +1,409 @@
+"""Checkpoints in SDXL's original layout, built by the inverse of the conversion that loads them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from batch_sdxl.core import Engine, ImageRequest, Model, load_model
+from batch_sdxl.core.errors import ModelNotFound, UnsupportedModel
+from batch_sdxl.core.model import DEMO_FOLDER
+from batch_sdxl.core.original_names import original_name
+from batch_sdxl.core.sdxl_config import SCHEDULER
+from safetensors.torch import load_file, save_file
+
+Tensors = dict[str, torch.Tensor]
+
+TOKENIZER = DEMO_FOLDER / "tokenizer"
+UNET = "model.diffusion_model."
+CLIP_L = "conditioner.embedders.0.transformer."
+CLIP_G = "conditioner.embedders.1.model."
+VAE = "first_stage_model."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SDXL's own architecture at 1/20 of its width, as a diffusers folder, in fp16."""
+    from diffusers import (
+        AutoencoderKL,
+        EulerDiscreteScheduler,
+        StableDiffusionXLPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+    )
+
+    tokenizers = [
+        CLIPTokenizer.from_pretrained(DEMO_FOLDER / n) for n in ("tokenizer", "tokenizer_2")
+    ]
+    words = {
+        "vocab_size": len(tokenizers[0]),
+        "bos_token_id": tokenizers[0].bos_token_id,
+        "eos_token_id": tokenizers[0].eos_token_id,
+    }
+    small = CLIPTextConfig(
+        hidden_size=32, intermediate_size=48, num_attention_heads=1, num_hidden_layers=12,
+        projection_dim=32, hidden_act="quick_gelu", **words,
+    )  # fmt: skip
+    large = CLIPTextConfig(
+        hidden_size=128, intermediate_size=64, num_attention_heads=2, num_hidden_layers=32,
+        projection_dim=128, hidden_act="gelu", **words,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    pipeline = StableDiffusionXLPipeline(
+        unet=UNet2DConditionModel(
+            sample_size=128,
+            block_out_channels=(32, 64, 128),
+            layers_per_block=2,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            attention_head_dim=(1, 1, 2),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=16,
+            transformer_layers_per_block=(1, 2, 10),
+            projection_class_embeddings_input_dim=128 + 6 * 16,
+            cross_attention_dim=160,
+        ),
+        vae=AutoencoderKL(
+            block_out_channels=(32, 32, 32, 64),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+            latent_channels=4,
+            sample_size=1024,
+            scaling_factor=0.13025,
+        ),
+        text_encoder=CLIPTextModel(small),
+        text_encoder_2=CLIPTextModelWithProjection(large),
+        tokenizer=tokenizers[0],
+        tokenizer_2=tokenizers[1],
+        scheduler=EulerDiscreteScheduler(
+            **{key: value for key, value in SCHEDULER.items() if key != "_class_name"}
+        ),
+    ).to(torch.float16)
+    path = tmp_path_factory.mktemp("wide") / "small-sdxl"
+    pipeline.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tensors(folder: Path) -> Tensors:
+    """All tensors of the folder under their original names."""
+
+    def weights(part: str, name: str = "model") -> Tensors:
+        return load_file(folder / part / f"{name}.safetensors")
+
+    found = {
+        UNET + original_name(name): tensor
+        for name, tensor in weights("unet", "diffusion_pytorch_model").items()
+    }
+    for name, tensor in weights("vae", "diffusion_pytorch_model").items():
+        new = original_vae_name(name)
+        # Attention was made of convolutions over single pixels.
+        is_projection = ".attn_1." in new and tensor.ndim == 2
+        found[VAE + new] = tensor[:, :, None, None] if is_projection else tensor
+    for name, tensor in weights("text_encoder").items():
+        found[CLIP_L + "text_model." + name.removeprefix("text_model.")] = tensor
+    found |= original_open_clip(weights("text_encoder_2"))
+    found[CLIP_L + "text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+def original_vae_name(name: str) -> str:
+    for ours, theirs in {
+        "down_blocks.": "down.",
+        "resnets.": "block.",
+        "downsamplers.0.": "downsample.",
+        "upsamplers.0.": "upsample.",
+        "mid_block.block.0": "mid.block_1",
+        "mid_block.block.1": "mid.block_2",
+        "mid_block.attentions.0": "mid.attn_1",
+        "conv_shortcut": "nin_shortcut",
+        "conv_norm_out": "norm_out",
+        "group_norm": "norm",
+        "to_out.0": "proj_out",
+        "to_q.": "q.",
+        "to_k.": "k.",
+        "to_v.": "v.",
+    }.items():
+        name = name.replace(ours, theirs)
+    if "up_blocks." in name:
+        head, tail = name.split("up_blocks.")
+        name = f"{head}up.{3 - int(tail[0])}{tail[1:]}"
+    return name
+
+
+def original_open_clip(weights: Tensors) -> Tensors:
+    found: Tensors = {}
+    for name, tensor in weights.items():
+        new = name.removeprefix("text_model.")
+        for ours, theirs in {
+            "encoder.layers.": "transformer.resblocks.",
+            "layer_norm1": "ln_1",
+            "layer_norm2": "ln_2",
+            "fc1": "c_fc",
+            "fc2": "c_proj",
+            "self_attn": "attn",
+            "final_layer_norm": "ln_final",
+            "embeddings.token_embedding": "token_embedding",
+            "embeddings.position_embedding.weight": "positional_embedding",
+        }.items():
+            new = new.replace(ours, theirs)
+        if new == "text_projection.weight":
+            new, tensor = "text_projection", tensor.T
+        if "_proj." not in new or "c_proj" in new or "out_proj" in new:
+            found[CLIP_G + new] = tensor
+        elif "q_proj" in new:
+            three = [weights[name.replace("q_proj", f"{kind}_proj")] for kind in "qkv"]
+            joined = new.replace("q_proj.", "in_proj_")
+            found[CLIP_G + joined] = torch.cat(three)
+    return found
+
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def save(tmp_path: Path, tensors: Tensors) -> Save:
+    """Writes a checkpoint with CLIP's tokenizer beside it."""
+
+    def write(
+        changes: dict[str, torch.Tensor | None] | None = None,
+        *,
+        metadata: dict[str, str] | None = None,
+        tokenizer: bool = True,
+    ) -> Path:
+        content = {k: v for k, v in (tensors | (changes or {})).items() if v is not None}
+        path = tmp_path / "model.safetensors"
+        save_file(content, path, metadata)
+        if tokenizer:
+            for file in ("vocab.json", "merges.txt"):
+                shutil.copy(TOKENIZER / file, tmp_path / file)
+        return path
+
+    return write
+
+
+REQUEST = ImageRequest(
+    prompt="a red circle", seed=1, num_inference_steps=2, width=64, height=64, negative_prompt="dim"
+)
+
+
+def pixels(model: Model) -> Any:
+    (image,) = Engine(model).generate([REQUEST])
+    return image.decoded.numpy()
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_checkpoint_makes_the_images_of_its_diffusers_folder(
+    folder: Path, save: Save, dtype: str
+) -> None:
+    from_folder = load_model(folder, device="cpu", dtype=dtype)
+    from_file = load_model(save(), device="cpu", dtype=dtype)
+    assert from_file.unet.dtype == from_file.text_encoders[1].dtype == from_folder.dtype
+    assert from_file.vae.dtype == from_folder.vae.dtype
+    assert from_file.native_size == 1024
+    np.testing.assert_array_equal(pixels(from_file), pixels(from_folder))
+
+
+def test_a_checkpoint_loads_within_inference_mode(folder: Path, save: Save) -> None:
+    """ComfyUI runs every node so."""
+    with torch.inference_mode():
+        image = pixels(load_model(save(), device="cpu", dtype="fp16"))
+    np.testing.assert_array_equal(image, pixels(load_model(folder, device="cpu", dtype="fp16")))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_dtype_in_the_file_does_not_matter(
+    tensors: Tensors, save: Save, folder: Path, dtype: torch.dtype
+) -> None:
+    wide = {name: t.to(dtype) for name, t in tensors.items() if t.is_floating_point()}
+    model = load_model(save(wide), device="cpu", dtype="fp32")
+    weight = model.unet.conv_in.weight
+    stored = tensors[UNET + "input_blocks.0.0.weight"].to(dtype).float()
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, stored)
+
+
+def test_needless_tensors_do_no_harm(tensors: Tensors, save: Save, folder: Path) -> None:
+    extra = {
+        name: torch.ones(1) for name in ("model_ema.decay", "alphas_cumprod", "denoiser.sigmas")
+    }
+    extra[CLIP_G + "logit_scale"] = torch.tensor(1.0)
+    model = load_model(save(extra), device="cpu")
+    assert torch.equal(model.unet.conv_in.weight, tensors[UNET + "input_blocks.0.0.weight"].float())
+
+
+def test_loading_opens_no_connection(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    load_model(save(), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("marks", "metadata", "prediction", "zero_snr"),
+    [
+        ([], {}, "epsilon", False),
+        (["v_pred"], {}, "v_prediction", False),
+        (["v_pred", "ztsnr"], {}, "v_prediction", True),
+        ([], {"modelspec.prediction_type": "v"}, "v_prediction", False),
+        ([], {"modelspec.prediction_type": "epsilon"}, "epsilon", False),
+    ],
+)
+def test_what_a_file_says_of_its_noise_is_followed(
+    save: Save, marks: list[str], metadata: dict[str, str], prediction: str, zero_snr: bool
+) -> None:
+    path = save(dict.fromkeys(marks, torch.tensor([])), metadata=metadata)
+    config = load_model(path, device="cpu").scheduler_config
+    assert config["prediction_type"] == prediction
+    assert config.get("rescale_betas_zero_snr", False) == zero_snr
+    assert (config["timestep_spacing"] == "trailing") == zero_snr
+
+
+def test_the_name_of_a_file_is_no_part_of_its_digest(save: Save) -> None:
+    path = save()
+    digest = load_model(path, device="cpu").digest
+    renamed = path.rename(path.with_name("other.safetensors"))
+    assert load_model(renamed, device="cpu").digest == digest
+    assert load_model(save({"v_pred": torch.tensor([])}), device="cpu").digest != digest
+
+
+def test_a_file_without_a_tokenizer_finds_one_in_the_folders_given(save: Save) -> None:
+    path = save(tokenizer=False)
+    model = load_model(path, device="cpu", tokenizer_folders=[path.parent / "none", TOKENIZER])
+    first, second = model.tokenizers
+    assert first("a red circle").input_ids == second("a red circle").input_ids
+    assert (first.pad_token, second.pad_token) == ("<|endoftext|>", "!")
+    assert first.model_max_length == second.model_max_length == 77
+
+
+def test_a_file_without_a_tokenizer_finds_one_in_the_hugging_face_cache(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "hub"
+    fill_cache(cache, "openai/clip-vit-large-patch14", TOKENIZER)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    assert load_model(save(tokenizer=False), device="cpu").tokenizers[0]("a").input_ids
+
+
+def test_without_a_tokenizer_it_says_where_to_put_one(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(ModelNotFound, match=r"vocab\.json and merges\.txt.*beside the checkpoint"):
+        load_model(save(tokenizer=False), device="cpu")
+
+
+def fill_cache(cache: Path, repository: str, content: Path) -> None:
+    """As huggingface_hub keeps a repository."""
+    home = cache / f"models--{repository.replace('/', '--')}"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("0123456789")
+    shutil.copytree(content, home / "snapshots" / "0123456789")
+
+
+def test_a_name_of_the_hub_is_found_in_the_cache(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_cache(tmp_path, "some-one/small-sdxl", folder)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert load_model("some-one/small-sdxl", device="cpu").name == "small-sdxl"
+    with pytest.raises(ModelNotFound, match="never downloaded"):
+        load_model("some-one/absent", device="cpu")
+
+
+def test_half_precision_variants_are_found(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "half"))
+    for path in copy.glob("*/*.safetensors"):
+        path.rename(path.with_name(f"{path.stem}.fp16.safetensors"))
+    model = load_model(copy, device="cpu")
+    expected = load_model(folder, device="cpu")
+    assert torch.equal(model.unet.conv_in.weight, expected.unet.conv_in.weight)
+    content = model.digest
+    weights = copy / "vae" / "diffusion_pytorch_model.fp16.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert load_model(copy, device="cpu").digest != content
+
+
+@pytest.mark.parametrize("layout", ["original", "original with prefix", "diffusers"])
+def test_an_own_vae_of_any_layout_takes_the_place_of_the_one_inside(
+    folder: Path, tensors: Tensors, save: Save, tmp_path: Path, layout: str
+) -> None:
+    if layout == "diffusers":
+        own = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    else:
+        keep = "" if layout == "original with prefix" else VAE
+        own = {n.removeprefix(keep): t for n, t in tensors.items() if n.startswith(VAE)}
+    file = tmp_path / "own.safetensors"
+    save_file({name: tensor + 0.01 for name, tensor in own.items()}, file)
+    path = save()
+    usual, other = load_model(path, device="cpu"), load_model(path, device="cpu", vae=file)
+    for name, tensor in usual.vae.state_dict().items():
+        expected = (tensor.half() + 0.01).float()
+        assert torch.equal(other.vae.state_dict()[name], expected), name
+    assert usual.digest != other.digest
+    # SDXL's own VAE overflows, and a file cannot say that it does not.
+    assert load_model(path, device="cpu", dtype="fp16", vae=file).vae.dtype == torch.float32
+
+
+def test_a_checkpoint_without_a_vae_needs_one(folder: Path, tensors: Tensors, save: Save) -> None:
+    path = save({name: None for name in tensors if name.startswith(VAE)})
+    with pytest.raises(UnsupportedModel, match="Give one as vae"):
+        load_model(path, device="cpu")
+    assert load_model(path, device="cpu", vae=folder).vae.config.scaling_factor == 0.13025
+
+
+@pytest.mark.parametrize("part", [100, 0.0005, 0.5, 0.999])
+def test_a_file_cut_short_is_refused(save: Save, part: float) -> None:
+    path = save()
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part if part > 1 else part * len(content))])
+    with pytest.raises(UnsupportedModel, match="Fetch or copy the file again"):
+        load_model(path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        UNET + "input_blocks.0.0.weight",
+        UNET + "label_emb.0.2.weight",
+        UNET + "middle_block.1.proj_in.weight",
+        UNET + "input_blocks.4.0.out_layers.3.weight",
+        UNET + "output_blocks.2.1.transformer_blocks.9.norm3.bias",
+        VAE + "decoder.mid.attn_1.q.weight",
+        CLIP_L + "text_model.encoder.layers.11.mlp.fc2.bias",
+        CLIP_G + "transformer.resblocks.3.attn.in_proj_bias",
+        CLIP_G + "text_projection",
+    ],
+)
+def test_a_missing_tensor_is_told_before_anything_is_read(
+    save: Save, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save({name: None})
+    monkeypatch.setattr("safetensors.safe_open", None)
+    with pytest.raises(UnsupportedModel, match=r"whole SDXL checkpoint.*without "):
+        load_model(path, device="cpu")
+
+
+def test_tensors_that_sdxl_has_not_are_told(save: Save) -> None:
+    path = save({UNET + "input_blocks.1.1.transformer_blocks.0.norm1.weight": torch.ones(32)})
+    with pytest.raises(UnsupportedModel, match=r"input_blocks\.1\.1.*which SDXL has not"):
+        load_model(path, device="cpu")
+
+
+def test_a_tensor_of_another_shape_is_told(save: Save) -> None:
+    path = save({UNET + "input_blocks.2.0.emb_layers.1.weight": torch.ones(32, 4)})
+    with pytest.raises(UnsupportedModel, match="of shape"):
+        load_model(path, device="cpu")

@@ -1,0 +1,124 @@
+"""Files that are no SDXL checkpoint are told by their first kilobytes."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from batch_sdxl.core import load_model
+from batch_sdxl.core.errors import BatchSDXLError, UnsupportedModel
+
+UNET = "model.diffusion_model."
+
+
+def write_header(path: Path, shapes: dict[str, tuple[int, ...]], size: int | None = None) -> Path:
+    """A file with tensors of these shapes in fp16, whose content is left out (a sparse file)."""
+    entries, offset = {}, 0
+    for name, shape in shapes.items():
+        end = offset + 2 * int(np.prod(shape, dtype=np.int64))
+        entries[name] = {"dtype": "F16", "shape": shape, "data_offsets": [offset, end]}
+        offset = end
+    head = json.dumps(entries).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(head)) + head)
+        file.truncate(8 + len(head) + offset if size is None else size)
+    return path
+
+
+FAMILIES = {
+    "Stable Diffusion 1": {
+        "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,)
+    },
+    "Stable Diffusion 2": {"cond_stage_model.model.ln_final.weight": (1024,)},
+    "without text encoders": {UNET + "input_blocks.0.0.weight": (320, 4, 3, 3)},
+    "refiner": {"conditioner.embedders.0.model.ln_final.weight": (1280,)},
+    "Flux": {"double_blocks.0.img_attn.qkv.weight": (9216, 3072)},
+    "Stable Diffusion 3": {UNET + "joint_blocks.0.context_block.attn.qkv.weight": (4608, 1536)},
+    "ControlNet": {"control_model.time_embed.0.weight": (1280, 320)},
+    "LoRA": {"lora_unet_down_blocks_1_attentions_0_proj_in.lora_down.weight": (8, 640)},
+    "Playground": {"edm_mean": (4,)},
+    "VAE alone": {"decoder.conv_in.weight": (512, 4, 3, 3)},
+    "UNet alone": {
+        UNET + "input_blocks.0.0.weight": (320, 4, 3, 3),
+        UNET + "label_emb.0.0.weight": (1280, 2816),
+    },
+    "9 input channels": {
+        UNET + "input_blocks.0.0.weight": (320, 9, 3, 3),
+        UNET + "label_emb.0.0.weight": (1280, 2816),
+    },
+    "diffusers' layout": {"down_blocks.0.resnets.0.conv1.weight": (320, 320, 3, 3)},
+    "no model known": {"something.weight": (2, 2)},
+    "no model known here": {},
+}
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_other_models_are_told_by_their_header(tmp_path: Path, kind: str) -> None:
+    path = write_header(tmp_path / "model.safetensors", FAMILIES[kind])
+    with pytest.raises(UnsupportedModel, match=kind) as caught:
+        load_model(path, device="cpu")
+    assert_one_sentence(caught.value, path)
+
+
+def assert_one_sentence(error: BatchSDXLError, path: Path) -> None:
+    assert str(path) in error.got
+    assert "\n" not in str(error)
+    assert error.expected and error.action
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("model.ckpt", b"PK\x03\x04", "pickled"),
+        ("model.pt", b"\x80\x02}q\x00.", "pickled"),
+        ("renamed.safetensors", b"PK\x03\x04" + bytes(99), "pickled"),
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        ("model.safetensors", b"<!DOCTYPE html>", "web page"),
+        ("model.safetensors", b"GGUF\x03\x00\x00\x00", "GGUF"),
+        ("model.safetensors", b"", "without a header"),
+        ("model.safetensors", bytes(10_000), "without a header"),
+        ("model.safetensors", b"\xff" * 10_000, "without a header"),
+        ("model.safetensors", struct.pack("<Q", 9) + b'{"a": 1}}', "damaged header"),
+        ("model.safetensors", struct.pack("<Q", 9) + b'{"a": [1}', "damaged header"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(
+    tmp_path: Path, name: str, content: bytes, found: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedModel, match=found) as caught:
+        load_model(path, device="cpu")
+    assert_one_sentence(caught.value, path)
+
+
+def test_the_true_sizes_are_inferred(tmp_path: Path) -> None:
+    """The configurations read off a header of full SDXL are those that SDXL is published with."""
+    from batch_sdxl.core import sdxl_config as known
+
+    shapes = {
+        "input_blocks.1.0.out_layers.3.weight": (320, 320, 3, 3),
+        "input_blocks.4.0.out_layers.3.weight": (640, 640, 3, 3),
+        "input_blocks.7.0.out_layers.3.weight": (1280, 1280, 3, 3),
+        "label_emb.0.0.weight": (1280, 2816),
+        "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, 2048),
+    }
+    assert known.unet_config(shapes, 1280) == known.UNET
+    first = {
+        "text_model.embeddings.token_embedding.weight": (49408, 768),
+        "text_model.embeddings.position_embedding.weight": (77, 768),
+        "text_model.encoder.layers.0.mlp.fc1.weight": (3072, 768),
+    }
+    assert known.text_encoder_config(first) == known.TEXT_ENCODER
+    second = {
+        "token_embedding.weight": (49408, 1280),
+        "positional_embedding": (77, 1280),
+        "transformer.resblocks.0.mlp.c_fc.weight": (5120, 1280),
+        "text_projection": (1280, 1280),
+    }
+    assert known.text_encoder_2_config(second) == known.TEXT_ENCODER_2
+    vae = {
+        f"encoder.down.{n}.block.0.conv1.weight": (w,) for n, w in enumerate((128, 256, 512, 512))
+    }
+    assert known.vae_config(vae) == known.VAE
