@@ -1,4 +1,4 @@
-"""The model's text encoders and UNet: SDXL's classes and wiring, about four million weights."""
+"""The model's text encoders and UNet: SDXL's classes and wiring, 4.5 million weights."""
 
 from pathlib import Path
 from random import Random

@@ -3,8 +3,8 @@
     python tools/evaluate_demo_model.py demo_model --report demo_model/report.json --sheet sheet.png
 
 Asks for every colour, shape and background, for sizes, places, pairs, other picture sizes and
-changes of an input picture; `scene_reader` judges the pixels. All of it takes about eight minutes
-on two cores; `--every 10` asks for each tenth of the combinations and is done in one.
+changes of an input picture; `scene_reader` judges the pixels. All of it takes about ten minutes on
+two cores; `--every 6` asks for each sixth of the combinations, and less of the rest.
 """
 
 import argparse
