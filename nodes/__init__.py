@@ -8,9 +8,11 @@ from .contact_sheet import ContactSheet
 from .load_image_batch import LoadImageBatch
 from .load_sdxl import LoadSDXL
 from .prompt_list import PromptList
+from .prompts_to_conditioning import PromptsToConditioning
 from .refine_prompts import RefinePrompts
 from .save_image_batch import SaveImageBatch
 from .seed_list import SeedList
+from .seeds_to_noise import SeedsToNoise
 from .select_images import SelectImages
 
 #: Ids are stored in saved workflows: they never change once released.
@@ -25,6 +27,8 @@ NODE_CLASS_MAPPINGS = {
     "BatchSDXL_SelectImages": SelectImages,
     "BatchSDXL_RefinePrompts": RefinePrompts,
     "BatchSDXL_ContactSheet": ContactSheet,
+    "BatchSDXL_PromptsToConditioning": PromptsToConditioning,
+    "BatchSDXL_SeedsToNoise": SeedsToNoise,
 }
 
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -38,4 +42,6 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "BatchSDXL_SelectImages": "Select Images",
     "BatchSDXL_RefinePrompts": "Refine Prompts",
     "BatchSDXL_ContactSheet": "Contact Sheet",
+    "BatchSDXL_PromptsToConditioning": "Prompts to Conditioning",
+    "BatchSDXL_SeedsToNoise": "Seeds to Noise",
 }
