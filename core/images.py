@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from PIL.PngImagePlugin import PngInfo
 
-from .errors import InvalidImage, OutputError
+from .errors import InvalidImage
 from .image_decoder import Picture, decode, to_float
 from .image_files import check_pixels, open_image, readable
 
@@ -181,44 +179,3 @@ def to_uint8(pixels: torch.Tensor) -> NDArray[np.uint8]:
         pixels: (H, W, 3) float32 in 0..1.
     """
     return np.asarray((pixels * 255).round().numpy(), np.uint8)
-
-
-def save_png(
-    folder: Path, stem: str, pixels: NDArray[np.uint8], texts: PngInfo | None = None
-) -> Path:
-    """Write a PNG under the next free number; no file is ever replaced.
-
-    Args:
-        folder: made if it is not there.
-        stem: name of the file without its ending, with `*` where the number goes.
-        pixels: (H, W, 3) uint8.
-        texts: to store in the file.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        before, _, after = stem.rpartition("*")
-        number = _next_number(folder, before)
-        while True:
-            path = folder / f"{before}{number:05}{after}.png"
-            try:
-                with path.open("xb") as file:
-                    Image.fromarray(pixels).save(file, "PNG", pnginfo=texts)
-                return path
-            except FileExistsError:  # another process took the number
-                number += 1
-    except OSError as error:
-        raise OutputError(
-            "to write an image", f"{folder} ({error})", "Check the folder and the free space."
-        ) from error
-
-
-def _next_number(folder: Path, before: str) -> int:
-    taken = re.compile(re.escape(before) + r"(\d+)")
-    numbers = (taken.match(path.name) for path in folder.iterdir())
-    return 1 + max((int(match[1]) for match in numbers if match), default=0)

@@ -38,9 +38,7 @@ def write_new(folder: Path, names: Iterable[str], content: bytes) -> Path:
                 raise
             return folder / name
     except OSError as error:
-        raise OutputError(
-            "to write an image", f"{folder} ({error})", "Check the folder and the free space."
-        ) from error
+        raise _unwritten(folder, error) from error
     raise AssertionError("names without end")
 
 
@@ -58,7 +56,11 @@ def next_number(folder: Path, before: str) -> int:
     try:
         names = [path.name for path in folder.iterdir()] if folder.exists() else []
     except OSError as error:
-        raise OutputError(
-            "a folder that can be read", f"{folder} ({error})", "Check its permissions."
-        ) from error
+        raise _unwritten(folder, error) from error
     return 1 + max((int(match[1]) for match in map(taken.match, names) if match), default=0)
+
+
+def _unwritten(folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        "to write an image", f"{folder} ({error})", "Check the folder and the free space."
+    )

@@ -220,7 +220,7 @@ def _verify(args: argparse.Namespace) -> int:
     from .replay import Replay
 
     replay = Replay(args.model, args.images)
-    files = [file for given in args.files for file in _pngs(given)]
+    files = [file for given in args.files for file in _pictures(given)]
     failed = 0
     for file in files:
         try:
@@ -237,23 +237,25 @@ def _verify(args: argparse.Namespace) -> int:
         if result.changed:
             sys.stdout.write(
                 f"  {result.changed:,} of {result.total:,} pixels differ, "
-                f"by at most {result.largest} of 255\n"
+                f"by at most {result.largest} of {result.white}\n"
             )
     sys.stdout.write(f"{len(files) - failed} of {len(files)} identical\n")
     return 1 if failed else 0
 
 
-def _pngs(given: Path) -> list[Path]:
+def _pictures(given: Path) -> list[Path]:
     if not given.is_dir():
         return [given]
-    files = sorted(given.rglob("*.png"))
+    files = sorted(path for path in given.rglob("*") if path.suffix in (".png", ".webp"))
     if not files:
-        raise InvalidImage("PNG files to verify", f"none in {given}", "Name another folder.")
+        raise InvalidImage(
+            "PNG or WebP files to verify", f"none in {given}", "Name another folder."
+        )
     return files
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    from ..core.images import save_png
+    from ..core.image_writer import save_png
     from ..core.metadata import png_texts
     from .replay import Replay
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidRequest
-from ..core.images import FITS, SourceImage, read_frames
+from ..core.image_writer import keeps_pixels
+from ..core.images import FITS, SourceImage, read_frames, read_image
 from ..core.metadata import Record, read_record, to_request
+from ..core.png16 import to_uint16
 from ..core.request import ImageRequest
 from ..nodes import host
 from ..nodes.load_sdxl import DEMO
@@ -38,7 +39,8 @@ class Comparison:
         file: the file.
         changed: pixels that differ.
         total: pixels of the image.
-        largest: the largest difference of a channel, of 255.
+        largest: the largest difference of a channel.
+        white: what that is a part of: 255, or 65535 for unrounded pixels.
         elsewhere: what is not as it was when the file was made.
     """
 
@@ -46,6 +48,7 @@ class Comparison:
     changed: int
     total: int
     largest: int
+    white: int
     elsewhere: tuple[str, ...]
 
 
@@ -70,12 +73,29 @@ class Replay:
             BatchSDXLError: the file has no record, or its model or input image is missing.
         """
         record = read_record(file)
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        if not keeps_pixels(file):
+            raise InvalidImage(
+                "a file that keeps every pixel (PNG or lossless WebP)",
+                f"{file}, which does not",
+                "Use batch-sdxl reproduce and compare by eye.",
+            )
         again, elsewhere = self._again(record, self._request(record, file))
-        difference = np.abs(pixels.astype(int) - again.pixels.astype(int)).max(axis=2)
+        # 16 bits: unrounded ones, or 8 bits spread over them, which is a multiple of 257.
+        values = np.rint(read_image(file).pixels.astype(np.float64) * 65535).astype(int)
+        spread = bool((values % 257 == 0).all())
+        expected = (
+            again.pixels.astype(int) * 257 if spread else to_uint16(again.decoded).astype(int)
+        )
+        difference = np.abs(values - expected).max(axis=2)
+        if spread:
+            difference //= 257
         return Comparison(
-            file, int((difference > 0).sum()), difference.size, int(difference.max()), elsewhere
+            file,
+            int((difference > 0).sum()),
+            difference.size,
+            int(difference.max()),
+            255 if spread else 65535,
+            elsewhere,
         )
 
     def reproduce(

@@ -16,7 +16,8 @@ import numpy as np
 from PIL.PngImagePlugin import PngInfo
 
 from ..core.errors import BatchSDXLError, InvalidImage, OutputError
-from ..core.images import read_image, save_png
+from ..core.image_writer import save_png
+from ..core.images import read_image
 from ..nodes import host
 from ..nodes.paths import find_input, place_output, shown
 

@@ -122,6 +122,16 @@ class BatchGenerate(Node):
                     "STRING",
                     {"forceInput": True, "tooltip": "Names of the images, of Load Image Batch."},
                 ),
+                "unrounded": (
+                    "BOOLEAN",
+                    {
+                        "default": False,
+                        "advanced": True,
+                        "tooltip": "Give images as the VAE decoded them, for PNG of 16 bits. "
+                        "Otherwise they are rounded once to 8 bits, so that every node saves the "
+                        "same pixels.",
+                    },
+                ),
                 "rows_per_call": (
                     "INT",
                     {
@@ -173,6 +183,7 @@ class BatchGenerate(Node):
         seeds: list[tuple[int, ...]] | None = None,
         images: list[torch.Tensor] | None = None,
         names: list[str] | None = None,
+        unrounded: Sequence[bool] = (False,),
         rows_per_call: Sequence[int] = (0,),
         unique_id: list[str] | None = None,
     ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
@@ -202,7 +213,7 @@ class BatchGenerate(Node):
             results[image.index] = image
         done = [image for image in results if image is not None]
         return (
-            to_batches(_to_tensor(image) for image in done),
+            to_batches(image.decoded if unrounded[0] else _to_tensor(image) for image in done),
             [
                 engine.describe(image.request)
                 | ({"refined_from": one.origin} if one.origin else {})

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..core.errors import InvalidRequest
+from ..core.errors import BatchSDXLError, InvalidRequest
+from ..core.file_names import FIELDS, FileName, NameTemplate, Source
+from ..core.image_writer import FORMATS, Format, encode, find_format
+from ..core.new_files import next_number, write_new
 from . import host
 from .batches import from_batches
 from .paths import place_output, shown
@@ -14,15 +22,21 @@ from .types import ROWS, Inputs, Node
 if TYPE_CHECKING:
     import torch
 
+#: Names of files where no other are asked for.
+USUAL_NAMES = "{prefix}_{number:05}_seed{seed}"
+
 
 class SaveImageBatch(Node):
     """Saves each image with what it was made from."""
 
     DESCRIPTION = (
-        "Saves each image as PNG. The file says what made it: its own prompt, seed and settings, "
-        "and the graph, so that dropping it on ComfyUI opens the graph again."
+        "Saves each image, as PNG unless another format is chosen. The file says what made it: its "
+        "own prompt, seed and settings, and the graph, so that dropping it on ComfyUI opens the "
+        "graph again. No file is ever replaced."
     )
-    SEARCH_ALIASES: ClassVar[list[str]] = ["save images", "export", "png"]
+    SEARCH_ALIASES: ClassVar[list[str]] = [
+        *("save images", "export", "png", "jpeg", "jpg", "webp", "avif", "16 bit", "gallery")
+    ]
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("files",)
     INPUT_IS_LIST = True
@@ -35,7 +49,10 @@ class SaveImageBatch(Node):
         """Inputs as ComfyUI wants them described."""
         return {
             "required": {
-                "images": ("IMAGE", {"tooltip": "Of Batch Generate."}),
+                "images": (
+                    "IMAGE",
+                    {"tooltip": "Of Batch Generate. Beyond 0..1 they are saved black or white."},
+                ),
                 "rows": (ROWS, {"tooltip": "Of Batch Generate: which image is which."}),
                 "filename_prefix": (
                     "STRING",
@@ -46,20 +63,83 @@ class SaveImageBatch(Node):
                     },
                 ),
             },
-            "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
+            "optional": {
+                "file_name": (
+                    "STRING",
+                    {
+                        "default": "",
+                        "tooltip": "Names of your own, such as {source}_{index:04}_{seed} or "
+                        "{date}/{prompt:30}_{seed}. A / makes subfolders. To fill in: "
+                        f"{', '.join(FIELDS)}. index counts this batch, number goes on from the "
+                        "files that are there, source is the input image (else the prefix). "
+                        f"Empty: {USUAL_NAMES}.",
+                    },
+                ),
+                "format": (
+                    list(FORMATS),
+                    {
+                        "default": "png",
+                        "tooltip": "PNG and lossless WebP keep every pixel. 16 bit holds what "
+                        "rounding to 8 bits would lose, if the images still have it. ComfyUI opens "
+                        "the graph of PNG, WebP and AVIF, not of JPEG.",
+                    },
+                ),
+                "quality": (
+                    "INT",
+                    {
+                        "default": 90,
+                        "min": 1,
+                        "max": 100,
+                        "tooltip": "Of JPEG, WebP and AVIF: from 1, small, to 100, fine.",
+                    },
+                ),
+                "page": (
+                    "BOOLEAN",
+                    {
+                        "default": False,
+                        "tooltip": "Write index.html beside the images: a page to look at them, "
+                        "to find them by seed and prompt, and to copy their recipes. Later runs "
+                        "add to it.",
+                    },
+                ),
+            },
+            "hidden": {
+                "prompt": "PROMPT",
+                "extra_pnginfo": "EXTRA_PNGINFO",
+                "unique_id": "UNIQUE_ID",
+            },
         }
+
+    @classmethod
+    def VALIDATE_INPUTS(
+        cls, file_name: Sequence[str | None] = (None,), format: Sequence[str | None] = (None,)
+    ) -> bool | BatchSDXLError:
+        """Refuse names and formats that cannot be before anything runs."""
+        try:
+            if file_name[0] is not None:
+                NameTemplate(file_name[0] or USUAL_NAMES)
+            if format[0] is not None:
+                find_format(format[0])
+        except BatchSDXLError as error:
+            return error
+        return True
 
     def run(
         self,
         images: list[torch.Tensor],
         rows: list[list[dict[str, Any]]],
         filename_prefix: list[str],
+        file_name: Sequence[str] = ("",),
+        format: Sequence[str] = ("png",),
+        quality: Sequence[int] = (90,),
+        page: Sequence[bool] = (False,),
         prompt: list[Any] | None = None,
         extra_pnginfo: list[Any] | None = None,
+        unique_id: list[str] | None = None,
     ) -> dict[str, Any]:
         """Write the files."""
-        from ..core.images import save_png, to_uint8
-        from ..core.metadata import png_texts
+        from ..core.gallery_page import check_page, write_page
+        from ..core.metadata import file_texts
 
         pictures = from_batches(images)
         records = [row for part in rows for row in part]
@@ -71,18 +151,76 @@ class SaveImageBatch(Node):
             )
         graph = {"prompt": (prompt or [None])[0], **((extra_pnginfo or [None])[0] or {})}
         graph = {name: value for name, value in graph.items() if value is not None}
-        folder, stem = place_output(filename_prefix[0])
-        files = [
-            save_png(
-                folder,
-                f"{stem}_*_seed{record['seed']}",
-                to_uint8(picture),
-                png_texts(record, graph) if host.current().saves_metadata() else None,
-            )
-            for picture, record in zip(pictures, records, strict=True)
-        ]
+        form = find_format(format[0])
+        names = _names(file_name[0] or USUAL_NAMES, filename_prefix[0], records)
+        places = [(place_output(name.path)[0], name) for name in names]
+        says = host.current().saves_metadata()
+        # Before any file is written: what would go wrong at the end.
+        paged = list(dict.fromkeys(folder for folder, _ in places)) if page[0] and says else []
+        for folder in paged:
+            check_page(folder)
+
+        files = []
+        left_out: Counter[str] = Counter()
+        numbers = _Numbers()
+        for picture, record, (folder, name) in zip(pictures, records, places, strict=True):
+            texts = file_texts(record, graph) if says else {}
+            content, missing = encode(_rounded(picture, form), form, texts, quality[0])
+            candidates = (name.numbered(n) + form.suffix for n in numbers.of(folder, name))
+            files.append(write_new(folder, candidates, content))
+            left_out.update(missing)
+        for folder in paged:
+            write_page(folder)
+        _tell(left_out, len(files), bool(page[0]) and not says, (unique_id or [""])[0])
         ui = {
             "images": [shown(file) for file in files],
             "batch_sdxl": [json.dumps(record) for record in records],
         }
         return {"ui": ui, "result": ([str(file) for file in files],)}
+
+
+class _Numbers:
+    """Numbers for names: each folder is listed once."""
+
+    def __init__(self) -> None:
+        self._going: dict[tuple[Path, str], Iterator[int]] = {}
+
+    def of(self, folder: Path, name: FileName) -> Iterator[int]:
+        """The numbers to try for a name, on from those that were tried before."""
+        if name.number is None:
+            return count(1)
+        key = (folder, name.before)
+        if key not in self._going:
+            self._going[key] = count(next_number(folder, name.before))
+        return self._going[key]
+
+
+def _names(template: str, prefix: str, records: Iterable[dict[str, Any]]) -> list[FileName]:
+    names = NameTemplate(template)
+    if names.uses("prefix"):
+        place_output(prefix)  # it must be a place by itself
+    now = datetime.now()
+    return [
+        names.fill(Source(record, index, prefix, now)) for index, record in enumerate(records, 1)
+    ]
+
+
+def _rounded(picture: torch.Tensor, form: Format) -> Any:
+    from ..core.images import to_uint8
+    from ..core.png16 import to_uint16
+
+    picture = picture.clamp(0, 1)
+    return to_uint16(picture) if form.bits == 16 else to_uint8(picture)
+
+
+def _tell(left_out: Counter[str], total: int, no_page: bool, node_id: str) -> None:
+    """Say what is not in the files, and why."""
+    notes = [
+        f"{number} of {total} files are without {name}: a JPEG has room for 64 KB of text. "
+        "Save as png, webp or avif to keep it."
+        for name, number in left_out.items()
+    ]
+    if no_page:
+        notes.append("No index.html: ComfyUI runs with --disable-metadata.")
+    if notes:
+        host.current().tell("\n".join(notes), node_id)

@@ -4,14 +4,21 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from batch_sdxl.core import Engine, ImageRequest, SourceImage
-from batch_sdxl.core.images import save_png
+from batch_sdxl import NODE_CLASS_MAPPINGS
+from batch_sdxl.core import Engine, ImageRequest, Model, SourceImage
+from batch_sdxl.core.image_writer import save_png
 from batch_sdxl.core.metadata import parameters, png_texts, read_record
+from batch_sdxl.core.prompts import Prompt
+from batch_sdxl.headless.bar import Bar
 from batch_sdxl.headless.cli import main
+from batch_sdxl.headless.host import HeadlessHost
+from batch_sdxl.nodes import host
 from PIL import Image
+from rich.console import Console
 
 Save = Callable[..., Path]
 
@@ -53,6 +60,37 @@ def test_a_changed_pixel_is_found(save: Save, capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "1 of 4,096 pixels differ" in out
     assert out.endswith("1 of 2 identical\n")
+
+
+def save_as(kind: str, images: list[Any], row: dict[str, Any], folder: Path) -> Path:
+    """What Save Image Batch writes."""
+    with host.use(HeadlessHost([], folder, Bar(Console(stderr=True)))):
+        node = NODE_CLASS_MAPPINGS["BatchSDXL_SaveImageBatch"]()
+        saved = node.run(images=images, rows=[[row]], filename_prefix=["x"], format=[kind])
+    return Path(saved["result"][0][0])
+
+
+@pytest.mark.parametrize("kind", ["png", "png 16 bit", "webp lossless"])
+@pytest.mark.parametrize("unrounded", [False, True])
+def test_every_format_that_keeps_pixels_can_be_verified(
+    tiny: Model, save: Save, tmp_path: Path, kind: str, unrounded: bool
+) -> None:
+    values: dict[str, Any] = {"width": 0, "height": 0, "steps": 2, "cfg": 7.0, "strength": 0.5}
+    values |= {"sampler_name": "euler", "scheduler": "normal", "combine": "zip", "model": tiny}
+    values |= {"prompts": (Prompt("a"),), "seeds": (1,), "unrounded": unrounded}
+    generate = NODE_CLASS_MAPPINGS["BatchSDXL_BatchGenerate"]()
+    images, (row,) = generate.run(**{name: [value] for name, value in values.items()})
+    assert main(["verify", str(save_as(kind, images, row, tmp_path / "out"))]) == 0
+
+
+def test_files_that_change_pixels_are_named(
+    engine: Engine, save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (image,) = engine.generate([ImageRequest(prompt="a", seed=1, num_inference_steps=1)])
+    row = engine.describe(image.request)
+    file = save_as("jpeg", [image.decoded.unsqueeze(0)], row, tmp_path / "out")
+    assert main(["verify", str(file)]) == 1
+    assert "a file that keeps every pixel" in capsys.readouterr().out
 
 
 def test_other_numerics_are_named(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
