@@ -85,4 +85,7 @@ def conditioning(request: ImageRequest) -> dict[str, int | float]:
             form[name] = value
     if request.is_guided and request.guidance_rescale:
         form["guidance_rescale"] = float(request.guidance_rescale)
+    if request.variation_strength:
+        form["variation_seed"] = request.variation_seed
+        form["variation_strength"] = float(request.variation_strength)
     return form

@@ -60,17 +60,26 @@ class Lane:
         self._done = 0
         shape = (1, 4, request.height // PIXELS_PER_LATENT, request.width // PIXELS_PER_LATENT)
         if image_latents is None:
-            self.latents = self._noise(shape) * self._scheduler.init_noise_sigma
+            self.latents = self._first_noise(shape) * self._scheduler.init_noise_sigma
         else:
             # The order of the two draws is diffusers'.
             mean, deviation = image_latents
             latents = mean + deviation * self._noise(shape)
             self.latents = self._scheduler.add_noise(
-                latents, self._noise(shape), self._timesteps[:1]
+                latents, self._first_noise(shape), self._timesteps[:1]
             )
 
     def _noise(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.randn(shape, generator=self._generator, dtype=torch.float32)
+
+    def _first_noise(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """The noise that the image grows from: the seed's, turned towards the variation seed's."""
+        noise = self._noise(shape)
+        share = self.request.variation_strength
+        if not share:
+            return noise
+        generator = make_generator(self.request.variation_seed)
+        return _between(noise, torch.randn(shape, generator=generator), share)
 
     @property
     def is_done(self) -> bool:
@@ -106,6 +115,21 @@ class Lane:
             prediction, self.timestep, self.latents, **self._step_arguments, return_dict=False
         )
         self._done += 1
+
+
+def _between(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
+    """Spherical interpolation: as long as noise is, where a plain mean would be too short.
+
+    Source: Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985, over the whole
+    tensor as one vector.
+    """
+    first, second = one.double(), other.double()
+    angle = ((first * second).sum() / (first.norm() * second.norm())).clamp(-1, 1).acos()
+    if angle < 1e-4:  # the same noise twice
+        return one
+    parts = ((1 - share) * angle).sin() * first, (share * angle).sin() * second
+    mixed: torch.Tensor = (parts[0] + parts[1]) / angle.sin()
+    return mixed.float()
 
 
 def _rescaled(guided: torch.Tensor, positive: torch.Tensor, share: float) -> torch.Tensor:

@@ -47,6 +47,8 @@ _CONDITIONING = (
     "target_height",
     "clip_skip",
     "guidance_rescale",
+    "variation_seed",
+    "variation_strength",
 )
 
 #: Our samplers and spacings -> the names of AUTOMATIC1111's web UI, where it has one.
@@ -159,6 +161,9 @@ def parameters(record: Mapping[str, Any]) -> str:
         "Model hash": record["model"]["sha256"][:10],
         "Model": record["model"]["name"],
     }
+    if "variation_strength" in record:
+        settings["Variation seed"] = record["variation_seed"]
+        settings["Variation seed strength"] = record["variation_strength"]
     if "strength" in record:
         settings["Denoising strength"] = record["strength"]
     if "clip_skip" in record:

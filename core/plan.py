@@ -28,6 +28,7 @@ def plan(
     prompts: Sequence[Prompt],
     seeds: Sequence[int] | None,
     images: Sequence[SourceImage] | None,
+    variation_seeds: Sequence[int] | None,
     settings: Mapping[str, Any],
     read_image: Callable[[str], SourceImage],
 ) -> list[Planned]:
@@ -38,6 +39,7 @@ def plan(
         prompts: each with the settings of its row.
         seeds: None takes the ones that the rows have.
         images: to start from; None takes the ones that rows name.
+        variation_seeds: None for none.
         settings: fields of `ImageRequest` for rows that do not say.
         read_image: the image of a name that a row has.
 
@@ -47,11 +49,8 @@ def plan(
     """
     lists: dict[str, Sequence[Any]] = {"prompts": prompts}
     # Seeds come last, so that in a product the images of one prompt are neighbours.
-    lists |= {
-        name: values
-        for name, values in (("images", images), ("seeds", seeds))
-        if values is not None
-    }
+    others = {"images": images, "seeds": seeds, "variation_seeds": variation_seeds}
+    lists |= {name: values for name, values in others.items() if values is not None}
     planned = []
     for row in combine(mode, **lists):
         given = dict(zip(lists, row, strict=True))
@@ -63,6 +62,8 @@ def plan(
             fields["image"] = given["images"]
         elif "image" in prompt.settings:
             fields["image"] = read_image(str(prompt.settings["image"]))
+        if variation_seeds is not None:
+            fields["variation_seed"] = given["variation_seeds"]
         if "seed" not in fields:
             raise InvalidRequest(
                 "a list of seeds, or a seed in the row of each prompt",

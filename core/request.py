@@ -50,6 +50,8 @@ class ImageRequest:
             trained with, the last but one; diffusers' number, which AUTOMATIC1111 calls 2 more.
         guidance_rescale: 0 to 1; how far the spread of a guided prediction is brought back to that
             of the prompt's alone (arXiv:2305.08891, 3.4), which v-prediction models want.
+        variation_seed: of a second noise that the first is turned towards; 0 to 2**64 - 1.
+        variation_strength: 0 to 1, how far: 0 is the seed's own noise, 1 the variation seed's.
 
     Raises:
         InvalidRequest: a value is out of its range.
@@ -74,6 +76,8 @@ class ImageRequest:
     target_height: int | None = None
     clip_skip: int = 0
     guidance_rescale: float = 0.0
+    variation_seed: int = 0
+    variation_strength: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every value, and take the image in."""
@@ -83,12 +87,13 @@ class ImageRequest:
             f"{self.prompt!r} and {self.negative_prompt!r}",
             "Give one text for an image; combine() makes requests of lists.",
         )
-        _check(
-            _is_int(self.seed) and 0 <= self.seed <= MAX_SEED,
-            f"a seed from 0 to {MAX_SEED}",
-            repr(self.seed),
-            "Choose a whole number in that range.",
-        )
+        for seed in (self.seed, self.variation_seed):
+            _check(
+                _is_int(seed) and 0 <= seed <= MAX_SEED,
+                f"a seed from 0 to {MAX_SEED}",
+                repr(seed),
+                "Choose a whole number in that range.",
+            )
         _check(
             _is_int(self.num_inference_steps) and self.num_inference_steps >= 1,
             "1 step or more",
@@ -137,6 +142,12 @@ class ImageRequest:
             "a guidance_rescale of 0 to 1",
             repr(self.guidance_rescale),
             "0 is off; 0.7 suits models of v-prediction.",
+        )
+        _check(
+            0 <= self.variation_strength <= 1,
+            "a variation_strength of 0 to 1",
+            repr(self.variation_strength),
+            "0 is off; 0.1 to 0.3 stays near the image of the seed.",
         )
 
     def _check_side(self, name: str, value: int | None) -> None:

@@ -194,8 +194,10 @@ def _versions(path: Path, frame: int, size: tuple[int, int]) -> Iterator[SourceI
 
 
 def _typed(request: ImageRequest, changes: Mapping[str, str]) -> dict[str, Any]:
-    kinds = {field.name: type(getattr(request, field.name)) for field in fields(request)}
-    del kinds["image"]
+    values = {field.name: getattr(request, field.name) for field in fields(request)}
+    del values["image"]
+    # What is open where it is not given is a whole number of pixels.
+    kinds = {name: int if value is None else type(value) for name, value in values.items()}
     typed: dict[str, Any] = {}
     for name, text in changes.items():
         field = ALIASES.get(name, name)

@@ -122,6 +122,25 @@ class BatchGenerate(Node):
                     "STRING",
                     {"forceInput": True, "tooltip": "Names of the images, of Load Image Batch."},
                 ),
+                "variation_seeds": (
+                    SEEDS,
+                    {
+                        "tooltip": "Of a second Seed List, to vary an image that you like: one "
+                        "seed with many variation seeds gives its relatives."
+                    },
+                ),
+                "variation_strength": (
+                    "FLOAT",
+                    {
+                        "default": 0.1,
+                        "min": 0.0,
+                        "max": 1.0,
+                        "step": 0.01,
+                        "round": 0.001,
+                        "tooltip": "With variation seeds only: how far the noise of the seed is "
+                        "turned towards theirs. 0 is the image itself, 1 the other seed's.",
+                    },
+                ),
                 "unrounded": (
                     "BOOLEAN",
                     {
@@ -183,6 +202,8 @@ class BatchGenerate(Node):
         seeds: list[tuple[int, ...]] | None = None,
         images: list[torch.Tensor] | None = None,
         names: list[str] | None = None,
+        variation_seeds: list[tuple[int, ...]] | None = None,
+        variation_strength: Sequence[float] = (0.1,),
         unrounded: Sequence[bool] = (False,),
         rows_per_call: Sequence[int] = (0,),
         unique_id: list[str] | None = None,
@@ -198,11 +219,15 @@ class BatchGenerate(Node):
             "guidance_scale": cfg[0],
             "scheduler": f"{sampler_name[0]}:{scheduler[0]}",
             "strength": strength[0],
+            "variation_strength": variation_strength[0] if variation_seeds else 0.0,
         }
         lists: dict[str, Any] = {
             "prompts": [prompt for part in prompts for prompt in part],
             "images": None if images is None else _sources(images, names),
             "seeds": None if seeds is None else [seed for part in seeds for seed in part],
+            "variation_seeds": (
+                None if variation_seeds is None else [s for part in variation_seeds for s in part]
+            ),
         }
         planned = plan(combine[0], **lists, settings=settings, read_image=_read_image)
         node_id = (unique_id or [""])[0]

@@ -18,7 +18,7 @@ def source(name: str) -> SourceImage:
 def make(
     *prompts: Prompt, seeds: list[int] | None = None, images: Any = None, mode: str = "zip"
 ) -> list[ImageRequest]:
-    planned = plan(mode, prompts, seeds, images, SHARED, source)
+    planned = plan(mode, prompts, seeds, images, None, SHARED, source)
     return [one.request for one in planned]
 
 
