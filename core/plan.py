@@ -40,7 +40,7 @@ def plan(
         seeds: None takes the ones that the rows have.
         images: to start from; None takes the ones that rows name.
         variation_seeds: None for none.
-        settings: fields of `ImageRequest` for rows that do not say.
+        settings: fields of `ImageRequest` for rows that do not say, width and height among them.
         read_image: the image of a name that a row has.
 
     Raises:
@@ -59,7 +59,8 @@ def plan(
         if seeds is not None:
             fields["seed"] = given["seeds"]
         if images is not None:
-            fields["image"] = given["images"]
+            # An image brings its own size.
+            fields |= {"image": given["images"]} | {s: settings[s] for s in ("width", "height")}
         elif "image" in prompt.settings:
             fields["image"] = read_image(str(prompt.settings["image"]))
         if variation_seeds is not None:

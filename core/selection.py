@@ -39,13 +39,13 @@ def select(text: str, records: Sequence[Mapping[str, Any]]) -> list[int]:
     """
     picked: dict[int, None] = {}
     kind = ""
-    start = 0
-    stripped = text.strip().strip(",;").rstrip()
-    while start < len(stripped):
-        item = _ITEM.match(stripped, start)
+    written = text.rstrip().rstrip(",;").rstrip()
+    start = len(written) - len(written.lstrip().lstrip(",;"))
+    while start < len(written):
+        item = _ITEM.match(written, start)
         if item is None:
-            rest = stripped[start:].lstrip()
-            at = len(stripped) - len(rest) + 1
+            rest = written[start:].lstrip()
+            at = len(written) - len(rest) + 1
             raise InvalidRequest("images to pick", f"{rest[:40]!r} at character {at}", _HELP)
         kind = (item["kind"] or kind).strip().lower()
         found = _find(item, kind, records)
@@ -58,7 +58,8 @@ def select(text: str, records: Sequence[Mapping[str, Any]]) -> list[int]:
         picked |= dict.fromkeys(found)
         start = item.end()
     if not picked:
-        raise InvalidRequest("images to pick", "an empty text", _HELP)
+        there = [f"#{k} (seed {record['seed']})" for k, record in enumerate(records, 1)]
+        raise InvalidRequest(f"something to pick of {_listed(there)}", "an empty text", _HELP)
     return list(picked)
 
 
@@ -89,5 +90,8 @@ def _there(item: re.Match[str], kind: str, records: Sequence[Mapping[str, Any]])
         return f"#1..{len(records)}"
     else:
         return 'seed …, #… or "…" (a number needs `seed` or `#` before it)'
-    distinct = list(dict.fromkeys(names))
+    return _listed(list(dict.fromkeys(names)))
+
+
+def _listed(distinct: Sequence[str]) -> str:
     return ", ".join(distinct[:20]) + (f" and {len(distinct) - 20} more" * (len(distinct) > 20))

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidRequest
 from ..core.prompts import Prompt
 from ..core.selection import select
+from . import host
 from .batches import from_batches, to_batches
 from .types import PROMPTS, ROWS, SEEDS, Inputs, Node
 
 if TYPE_CHECKING:
     import torch
 
+#: What the browser knows the gallery by, in `ui` and in the properties of the node.
+GALLERY = "batch_sdxl_gallery"
+
+_log = logging.getLogger("batch_sdxl.select_images")
+
 
 class SelectImages(Node):
     """Picks images of a batch, with their prompts, seeds, masks and source images."""
 
     DESCRIPTION = (
-        "Picks images of a batch by seed (`seed 3, 5`), number (`#2, #4..6`) or prompt "
+        "Picks images of a batch by clicks, seed (`seed 3, 5`), number (`#2, #4..6`) or prompt "
         '(`"castle"`). Rows, prompts, seeds, masks and source images of the picked ones come out '
-        "with them, so that nothing falls out of step."
+        "with them, so that nothing falls out of step. With nothing picked a run stops here and "
+        "shows what there is."
     )
     SEARCH_ALIASES: ClassVar[list[str]] = ["pick", "choose", "select images", "image from batch"]
     RETURN_TYPES = ("IMAGE", ROWS, PROMPTS, SEEDS, "MASK", "IMAGE", "INT")
     RETURN_NAMES = ("images", "rows", "prompts", "seeds", "masks", "source_images", "count")
     INPUT_IS_LIST = True
+    OUTPUT_NODE = True  # so that it shows its images before anything is wired to it
     OUTPUT_IS_LIST = (True, False, False, False, True, True, False)
     OUTPUT_TOOLTIPS = (
         "The picked images, in the order picked.",
@@ -50,6 +60,8 @@ class SelectImages(Node):
                     {
                         "default": "all",
                         "multiline": True,
+                        "placeholder": "Nothing picked. Click images, or write #2, #4..6 or "
+                        'seed 3, 5 or "castle" or all',
                         "tooltip": 'What to pick: `seed 3, 5`, `#2, #4..6`, `"castle"` or `all`. '
                         "The text is saved with the workflow, so a later run picks the same.",
                     },
@@ -59,6 +71,7 @@ class SelectImages(Node):
                 "masks": ("MASK", {"tooltip": "One for each image."}),
                 "source_images": ("IMAGE", {"tooltip": "What each image was made from."}),
             },
+            "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
     def run(
@@ -68,7 +81,8 @@ class SelectImages(Node):
         pick: list[str],
         masks: list[torch.Tensor] | None = None,
         source_images: list[torch.Tensor] | None = None,
-    ) -> tuple[Any, ...]:
+        unique_id: list[str] | None = None,
+    ) -> tuple[Any, ...] | dict[str, Any]:
         """Pick."""
         records = [row for part in rows for row in part]
         given = {"images": images, "masks": masks, "source_images": source_images}
@@ -82,13 +96,20 @@ class SelectImages(Node):
                     f"{len(values)} {name} and {len(records)} rows",
                     "Wire both from the same node.",
                 )
-        places = select(pick[0], records)
+        gallery = _gallery(singles["images"], records)
+        try:
+            places = select(pick[0], records)
+        except InvalidRequest:
+            # Now of all times a person must see what there is to pick.
+            if gallery is not None and unique_id is not None:
+                host.current().show(unique_id[0], _ui(gallery, []))
+            raise
         chosen = [records[k] for k in places]
 
         def picked(name: str) -> Sequence[torch.Tensor]:
             return to_batches(singles[name][k] for k in places) if name in singles else []
 
-        return (
+        result = (
             picked("images"),
             chosen,
             tuple(Prompt(row["prompt"], row["negative_prompt"]) for row in chosen),
@@ -97,3 +118,23 @@ class SelectImages(Node):
             picked("source_images"),
             len(chosen),
         )
+        return result if gallery is None else {"ui": _ui(gallery, places), "result": result}
+
+
+def _gallery(images: Sequence[torch.Tensor], records: Sequence[dict[str, Any]]) -> str | None:
+    """The gallery's name, None where nobody would see one."""
+    temp = host.current().temp_folder()
+    if temp is None:
+        return None
+    from .gallery import write_gallery
+
+    try:
+        return write_gallery(temp, images, records)
+    except OSError as error:
+        _log.warning("Select Images shows no gallery: %s", error)  # what was picked matters more
+        return None
+
+
+def _ui(gallery: str, places: Sequence[int]) -> dict[str, list[str]]:
+    """What the node shows: its gallery, and what was picked of it, counted from 0."""
+    return {GALLERY: [json.dumps({"list": gallery, "picked": list(places)})]}

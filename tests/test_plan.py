@@ -48,6 +48,12 @@ def test_a_list_wins_over_a_row() -> None:
     assert (two.seed, two.image) == (7, source("red"))
 
 
+def test_a_list_of_images_brings_its_own_size() -> None:
+    own = Settings({"seed": 7, "width": 80, "height": 80})
+    (one,) = make(Prompt("a", settings=own), images=[source("blue")])
+    assert (one.width, one.height) == (64, 64)
+
+
 def test_a_prompt_without_any_seed_is_named() -> None:
     with pytest.raises(InvalidRequest, match="neither for 'b'"):
         make(Prompt("a", settings=Settings({"seed": 7})), Prompt("b"))

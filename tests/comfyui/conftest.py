@@ -37,8 +37,9 @@ class ComfyUI:
         self.base = base
         (base / "custom_nodes").mkdir(parents=True)
         (base / "user").mkdir()
-        # A name that is no identifier, and a link: as many people have it.
-        (base / "custom_nodes" / "batch sdxl-1").symlink_to(PACK, target_is_directory=True)
+        # A name that is no identifier, and a link: as many people have it. (No blank: newer ComfyUI
+        # answers 404 for the scripts of such a pack.)
+        (base / "custom_nodes" / "batch-sdxl.1").symlink_to(PACK, target_is_directory=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

@@ -1,0 +1,109 @@
+"""The picker in a real browser: what is clicked is what is saved."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+HERE = Path(__file__).parent
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+SEEDS = [7, 2**64 - 1, 9, 10]
+PROMPTS = ["a red cat", "a blue dog", "a green bird", "a white dog"]
+
+
+def without_playwright() -> bool:
+    """Whether `npm install playwright-core` is still to be done, here or in NODE_PATH."""
+    if "COMFYUI_DIR" not in os.environ or shutil.which("node") is None:
+        return True
+    command = ["node", "-e", "require('playwright-core')"]
+    return subprocess.run(command, cwd=HERE, capture_output=True).returncode != 0
+
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium"),
+    pytest.mark.skipif(without_playwright(), reason="no node, or no playwright-core"),
+]
+
+
+def graph(prefix: str) -> dict[str, Any]:
+    """Four images, of which none is picked yet."""
+    nodes = {
+        "1": ("LoadSDXL", {"model_name": "demo", "dtype": "auto"}),
+        "2": ("PromptList", {"text": "\n".join(PROMPTS), "negative_prompt": ""}),
+        "3": ("SeedList", {"seeds": ", ".join(map(str, SEEDS))}),
+        "4": ("BatchGenerate", {"model": ["1", 0], "prompts": ["2", 0], "seeds": ["3", 0]}),
+        "5": ("SelectImages", {"images": ["4", 0], "rows": ["4", 1], "pick": ""}),
+        "6": (
+            "SaveImageBatch",
+            {"images": ["5", 0], "rows": ["5", 1], "filename_prefix": prefix},
+        ),
+    }
+    nodes["4"][1].update(width=128, height=128, steps=2, cfg=3.0, strength=1.0, combine="zip")
+    nodes["4"][1].update(sampler_name="euler", scheduler="normal")
+    return {
+        key: {"class_type": f"BatchSDXL_{name}", "inputs": inputs, "_meta": {"title": name}}
+        for key, (name, inputs) in nodes.items()
+    }
+
+
+@pytest.mark.parametrize("renderer", ["classic", "nodes2"])
+def test_what_is_clicked_is_what_is_saved(comfyui: Any, renderer: str, tmp_path: Path) -> None:
+    version = comfyui.get("/system_stats")["system"]["comfyui_version"]
+    if renderer == "nodes2" and tuple(map(int, version.split(".")[:2])) < (0, 8):
+        pytest.skip(f"ComfyUI {version} has no Nodes 2.0")
+    file = tmp_path / "graph.json"
+    file.write_text(json.dumps(graph(f"picked/{renderer}")), "utf-8")
+    process = subprocess.run(
+        ["node", str(HERE / "picker.mjs"), comfyui.url, str(file), renderer],
+        env=os.environ | {"CHROMIUM": str(CHROMIUM)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr
+    seen = json.loads(process.stdout)
+
+    assert seen["before"]["names"] == []
+    assert "Run the workflow" in seen["before"]["status"]
+
+    # Nothing picked: the run stops, and shows what there is.
+    assert seen["firstRun"] == "execution_error"
+    first = seen["afterFirstRun"]
+    assert first["names"] == [f"#{k} · seed {seed}" for k, seed in enumerate(SEEDS, 1)]
+    assert first["prompts"] == PROMPTS
+    assert first["picked"] == []
+
+    assert seen["afterClicks"]["pick"] == "#2, #3"
+    assert seen["afterClicks"]["picked"] == [2, 3]
+    assert seen["secondRun"] == "execution_success"
+    assert seen["afterSecondRun"]["picked"] == [2, 3]
+    assert seen["afterSecondRun"]["values"] == ["#2, #3"]
+    files = sorted((comfyui.base / "output" / "picked").glob(f"{renderer}_*.png"))
+    records = []
+    for path in files:
+        with Image.open(path) as image:
+            records.append(json.loads(image.info["batch_sdxl"]))
+    assert [(record["prompt"], record["seed"]) for record in records] == [
+        (PROMPTS[k], SEEDS[k]) for k in (1, 2)
+    ]
+
+    picks = {
+        "afterEscape": ("", []),
+        "afterShiftEnter": ("#1..4", [1, 2, 3, 4]),
+        "afterEnter": ("#1, #2, #4", [1, 2, 4]),
+        "afterControlA": ("all", [1, 2, 3, 4]),
+        "afterLargeView": ("#1, #3, #4", [1, 3, 4]),
+        "afterEdit": ('"dog"', [2, 4]),
+        "afterLoad": ('"dog"', [2, 4]),
+        "afterLastClick": ("#1, #2, #4", [1, 2, 4]),
+        "afterUndo": ('"dog"', [2, 4]),
+    }
+    assert {step: (seen[step]["pick"], seen[step]["picked"]) for step in picks} == picks
+    assert seen["largeView"].startswith(f"#2 of 4 · seed {SEEDS[1]} · 128")
+    assert seen["afterLargeView"]["focused"] == 2
+    assert not seen["errors"]
