@@ -18,6 +18,8 @@ Pixels = NDArray[np.uint8]
 
 GAP = 8
 INK, PAPER, EMPTY = (32, 32, 32), (255, 255, 255), (228, 228, 228)
+#: Pixels of all cells together, at most: the sheet of any number of images stays within memory.
+PIXELS = 64_000_000
 #: Most lines of a label; a longer one is set smaller.
 LINES = 4
 
@@ -96,8 +98,11 @@ def draw(images: Sequence[Pixels], sheet: Sheet, cell: int) -> Pixels:
     Args:
         images: each (H, W, 3) uint8, of any sizes; shrunk to fit a cell, never enlarged.
         sheet: where they go.
-        cell: width and height of a cell in pixels.
+        cell: width and height of a cell in pixels, at most; with very many images, as small as it
+            takes for all cells to have `PIXELS` pixels together, down to 24 each.
     """
+    count = len(sheet.cells) * len(sheet.cells[0])
+    cell = min(cell, max(24, math.isqrt(PIXELS // count)))
     width = min(cell, max(image.shape[1] for image in images))
     height = min(cell, max(image.shape[0] for image in images))
     size = max(10, min(width, height) // 10)

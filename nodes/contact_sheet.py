@@ -49,7 +49,7 @@ class ContactSheet(Node):
                         "max": 2048,
                         "step": 8,
                         "tooltip": "Most width and height of an image on the sheet, in pixels; "
-                        "larger ones are shrunk.",
+                        "larger ones are shrunk. Smaller where the sheet would pass 64 megapixels.",
                     },
                 ),
                 "columns": (

@@ -55,6 +55,12 @@ def test_large_images_are_shrunk_and_small_ones_kept() -> None:
     assert large.shape[1] == 64 + 16
 
 
+def test_a_sheet_of_thousands_stays_small() -> None:
+    image = np.zeros((256, 256, 3), np.uint8)
+    page = draw([image] * 5000, in_order(records(*[("a", n) for n in range(5000)])), 256)
+    assert page.size < 3 * 64_000_000 * 2.5
+
+
 def test_the_node_takes_batches_of_any_sizes() -> None:
     node = NODE_CLASS_MAPPINGS["BatchSDXL_ContactSheet"]()
     settings: dict[str, Any] = {"layout": ["in order"], "cell_size": [64], "columns": [0]}
