@@ -2,9 +2,9 @@
 
     python benchmarks/rows.py [--model demo] [--size 128] [--most 16]
 
-Prints, for each dtype, groups of numbers of rows that agree with each other: as the UNet is, and as
-the engine calls it (linear layers over whole rows padded to a multiple of four rows). Then whether a
-row's place among the others matters at the largest number.
+Prints, for each dtype, groups of numbers of rows that agree with each other: as the UNet is, and
+as the engine calls it (linear layers over whole rows padded to a multiple of four rows). Then
+whether a row's place among the others matters at the largest number.
 """
 
 from __future__ import annotations

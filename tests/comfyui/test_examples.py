@@ -19,6 +19,11 @@ def pixels(files: list[Path]) -> list[Any]:
     return [np.asarray(Image.open(file)) for file in files]
 
 
+def texts(file: Path) -> dict[str, Any]:
+    with Image.open(file) as image:
+        return dict(image.info)
+
+
 def test_all_nodes_are_ours(comfyui: Any) -> None:
     for name, title in batch_sdxl.NODE_DISPLAY_NAME_MAPPINGS.items():
         info = comfyui.get(f"/object_info/{name}")[name]
@@ -41,11 +46,10 @@ def test_examples_give_the_same_pixels_as_without_comfyui(
     assert [file.name for file in theirs] == [file.name for file in ours]
     assert all(map(np.array_equal, pixels(theirs), pixels(ours)))
 
-    told = [file for file in theirs if "batch_sdxl" in Image.open(file).info]
+    told = [file for file in theirs if "batch_sdxl" in texts(file)]
     assert told
-    with Image.open(told[0]) as image:
-        assert {"parameters", "prompt", "workflow"} <= set(image.info)
-        assert json.loads(image.info["workflow"])["nodes"]
+    assert {"parameters", "prompt", "workflow"} <= set(texts(told[0]))
+    assert json.loads(texts(told[0])["workflow"])["nodes"]
     assert main(["verify", *map(str, told)]) == 0
     assert capsys.readouterr().out.count("identical  ") == len(told)
 
