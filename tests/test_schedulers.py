@@ -96,9 +96,7 @@ def test_image_to_image_parity(name: str, components: dict[str, Any], render: Re
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_alone_as_in_company(sampler: str, render: Render) -> None:
     """With every spacing, next to the other ones and to an image of another kind and length."""
-    company = [
-        request for name in NAMES if name.partition(":")[0] == sampler for request in requests(name)
-    ]
+    company = [requests(name)[0] for name in NAMES if name.partition(":")[0] == sampler]
     company.insert(1, ImageRequest(prompt="x", seed=1, num_inference_steps=7, guidance_scale=1.0))
     together = render(company)
     for request, image in zip(company, together, strict=True):
