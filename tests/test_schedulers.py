@@ -69,7 +69,14 @@ def reference_scheduler(name: str, base: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+#: Each sampler with the model's own spacing and one of ComfyUI's; the others take longer.
+USUAL = {*SAMPLERS, *(f"{name}:{sampler.spacings[-1]}" for name, sampler in SAMPLERS.items())}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in USUAL else [pytest.mark.slow]) for n in NAMES],
+)
 def test_parity_with_diffusers(name: str, components: dict[str, Any], render: Render) -> None:
     from diffusers import StableDiffusionXLPipeline
 
