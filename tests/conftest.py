@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -83,6 +84,15 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tiny_folder: Path) -> Model:
     return load_model(tiny_folder, device="cpu", dtype="fp32")
+
+
+@pytest.fixture(scope="session")
+def components(tiny_folder: Path) -> dict[str, Any]:
+    """The same model as the parts of diffusers' own pipelines."""
+    from diffusers import StableDiffusionXLPipeline
+
+    parts: dict[str, Any] = StableDiffusionXLPipeline.from_pretrained(tiny_folder).components
+    return parts
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The engine's images are those of diffusers' own pipelines, to float rounding."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +16,6 @@ SEEDS = [3, 0, 2**53 + 1]
 
 #: Measured: at most 5e-6 of a range of 1, on images whose standard deviation is 0.2.
 ROUNDING = 2e-5
-
-
-@pytest.fixture(scope="session")
-def components(tiny_folder: Path) -> dict[str, Any]:
-    from diffusers import StableDiffusionXLPipeline
-
-    return StableDiffusionXLPipeline.from_pretrained(tiny_folder).components
 
 
 def run(pipeline: Any, **arguments: Any) -> list[torch.Tensor]:

@@ -1,7 +1,6 @@
 """Every scheduler on offer is diffusers' own, and keeps the promise."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,14 +32,6 @@ def requests(name: str, **changes: Any) -> list[ImageRequest]:
         )
         for prompt, seed in zip(PROMPTS, SEEDS, strict=True)
     ]
-
-
-@pytest.fixture(scope="session")
-def components(tiny_folder: Path) -> dict[str, Any]:
-    from diffusers import StableDiffusionXLPipeline
-
-    parts: dict[str, Any] = StableDiffusionXLPipeline.from_pretrained(tiny_folder).components
-    return parts
 
 
 def pipeline_images(pipeline: Any, **arguments: Any) -> list[torch.Tensor]:
