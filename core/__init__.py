@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engine import Engine, GeneratedImage, Progress
-    from .images import SourceImage
-    from .inversion import with_inversions
-    from .lora import apply_lora
-    from .model import Model, load_model
+    from .images.source import SourceImage
+    from .models.inversion import with_inversions
+    from .models.lora import apply_lora
+    from .models.model import Model, load_model
     from .numerics import Geometry
     from .request import ImageRequest, combine
 
@@ -34,10 +34,10 @@ __all__ = [
 
 _HOMES = {
     "engine": ("Engine", "GeneratedImage", "Progress"),
-    "images": ("SourceImage",),
-    "inversion": ("with_inversions",),
-    "lora": ("apply_lora",),
-    "model": ("Model", "load_model"),
+    "images.source": ("SourceImage",),
+    "models.inversion": ("with_inversions",),
+    "models.lora": ("apply_lora",),
+    "models.model": ("Model", "load_model"),
     "numerics": ("Geometry",),
     "request": ("ImageRequest", "combine"),
 }

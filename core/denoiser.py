@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .model import Model
+from .models.model import Model
 from .numerics import Geometry, deterministic
 
 

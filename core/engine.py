@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from .denoiser import Denoiser, Rows
-from .images import to_uint8
+from .images.source import to_uint8
 from .lane import Lane
 from .metadata import Record, describe
-from .model import Model
+from .models.model import Model
+from .models.offload import offloaded
+from .models.vae import decode, encode
 from .numerics import Geometry
-from .offload import offloaded
 from .request import ImageRequest
 from .schedulers import start_scheduler
-from .text import TextEncoder
-from .vae import decode, encode
+from .text.encoder import TextEncoder
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 from .request import PIXELS_PER_LATENT, ImageRequest
 from .schedulers import start_scheduler
 from .seeds import make_generator
-from .text import Embedding
+from .text.encoder import Embedding
 
 
 class Lane:

@@ -21,35 +21,21 @@ from typing import Any
 
 from PIL.PngImagePlugin import PngInfo
 
-from .chunks import called_inversions
 from .errors import InvalidImage
 from .identity import conditioning, identity
-from .image_files import open_image
-from .image_texts import png_info, texts_in
-from .images import SourceImage
-from .model import Model
+from .images.files import open_image
+from .images.source import SourceImage
+from .models.model import Model
 from .numerics import Geometry, fingerprint
-from .request import ImageRequest
+from .request import CONDITIONING, ImageRequest
+from .saving.texts import png_info, texts_in
+from .text.chunks import called_inversions
 
 #: Key of our own record among a PNG's texts.
 KEY = "batch_sdxl"
 VERSION = 1
 
 Record = dict[str, Any]
-
-#: Fields of a request that are in the record where they make a difference.
-_CONDITIONING = (
-    "original_width",
-    "original_height",
-    "crop_left",
-    "crop_top",
-    "target_width",
-    "target_height",
-    "clip_skip",
-    "guidance_rescale",
-    "variation_seed",
-    "variation_strength",
-)
 
 #: Our samplers and spacings -> the names of AUTOMATIC1111's web UI, where it has one.
 _A1111_SAMPLERS = {
@@ -139,7 +125,7 @@ def to_request(record: Mapping[str, Any], image: SourceImage | None = None) -> I
     """
     names = ("prompt", "negative_prompt", "seed", "width", "height", "num_inference_steps")
     fields = {name: record[name] for name in (*names, "guidance_scale", "scheduler")}
-    fields |= {name: record[name] for name in _CONDITIONING if name in record}
+    fields |= {name: record[name] for name in CONDITIONING if name in record}
     if image is not None:
         fields |= {"image": image, "strength": record["strength"]}
     return ImageRequest(**fields)

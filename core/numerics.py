@@ -14,7 +14,7 @@ import torch
 from .errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .models.model import Model
 
 #: Largest image in pixels -> rows of one UNet call, by kind of device. A fixed rule, blind to free
 #: memory, since that changes from run to run.

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .errors import InvalidRequest
-from .images import SourceImage
-from .prompts import Prompt
+from .images.source import SourceImage
+from .prompts.prompt import Prompt
 from .request import ImageRequest, combine
 
 
@@ -65,6 +65,7 @@ def plan(
             fields["image"] = read_image(str(prompt.settings["image"]))
         if variation_seeds is not None:
             fields["variation_seed"] = given["variation_seeds"]
+            fields["variation_strength"] = settings["variation_strength"]
         if "seed" not in fields:
             raise InvalidRequest(
                 "a list of seeds, or a seed in the row of each prompt",

@@ -9,7 +9,7 @@ from itertools import product
 from typing import TypeVar
 
 from .errors import InvalidRequest
-from .images import SourceImage
+from .images.source import SourceImage
 from .schedulers import check_scheduler
 from .seeds import MAX_SEED
 
@@ -18,6 +18,20 @@ PIXELS_PER_LATENT = 8
 
 #: Ways to combine lists; see `combine`.
 COMBINATIONS = ("zip", "product", "cycle")
+
+#: Fields that few requests set; in files and rows they stand where they make a difference.
+CONDITIONING = (
+    "original_width",
+    "original_height",
+    "crop_left",
+    "crop_top",
+    "target_width",
+    "target_height",
+    "clip_skip",
+    "guidance_rescale",
+    "variation_seed",
+    "variation_strength",
+)
 
 T = TypeVar("T")
 

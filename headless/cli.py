@@ -255,8 +255,8 @@ def _pictures(given: Path) -> list[Path]:
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    from ..core.image_writer import save_png
     from ..core.metadata import png_texts
+    from ..core.saving.writer import save_png
     from .replay import Replay
 
     changes = dict(_pair(text) for text in args.set)

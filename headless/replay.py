@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidRequest
-from ..core.image_writer import keeps_pixels
-from ..core.images import FITS, SourceImage, read_frames, read_image
+from ..core.images.source import FITS, SourceImage, read_frames, read_image
 from ..core.metadata import Record, read_record, to_request
-from ..core.png16 import to_uint16
 from ..core.request import ImageRequest
+from ..core.saving.png16 import to_uint16
+from ..core.saving.writer import keeps_pixels
 from ..nodes import host
 from ..nodes.load_sdxl import DEMO
 
 if TYPE_CHECKING:
     from ..core.engine import Engine, GeneratedImage
-    from ..core.model import Model
+    from ..core.models.model import Model
 
 #: What ComfyUI's nodes call some of a request's fields.
 ALIASES = {"steps": "num_inference_steps", "cfg": "guidance_scale"}
@@ -136,7 +136,7 @@ class Replay:
 
     def _engine(self, record: Record) -> Engine:
         from ..core.engine import Engine
-        from ..core.lora import apply_lora
+        from ..core.models.lora import apply_lora
         from ..core.numerics import Geometry
 
         numerics = record["numerics"]
@@ -149,7 +149,7 @@ class Replay:
     def _load_model(self, name: str, dtype: str) -> Model:
         import torch
 
-        from ..core.model import load_model
+        from ..core.models.model import load_model
 
         path = DEMO if name == DEMO else host.current().model_path(name)
         return load_model(path, dtype=getattr(torch, dtype))

@@ -16,8 +16,8 @@ import numpy as np
 from PIL.PngImagePlugin import PngInfo
 
 from ..core.errors import BatchSDXLError, InvalidImage, OutputError
-from ..core.image_writer import save_png
-from ..core.images import read_image
+from ..core.images.source import read_image
+from ..core.saving.writer import save_png
 from ..nodes import host
 from ..nodes.paths import find_input, place_output, shown
 

@@ -8,7 +8,7 @@ from . import host
 from .types import MODEL, Inputs, Node
 
 if TYPE_CHECKING:
-    from ..core.model import Model
+    from ..core.models.model import Model
 
 
 class ApplyLora(Node):
@@ -58,7 +58,7 @@ class ApplyLora(Node):
         self, model: Model, lora_name: str, strength_model: float, strength_clip: float
     ) -> tuple[Model]:
         """Apply it."""
-        from ..core.lora import apply_lora
+        from ..core.models.lora import apply_lora
 
         path = host.current().file_path("loras", lora_name)
         return (apply_lora(model, path, strength_model, strength_clip),)

@@ -75,8 +75,8 @@ class ContactSheet(Node):
         """Draw it."""
         import torch
 
-        from ..core.contact_sheet import by_prompt_and_seed, draw, in_order
-        from ..core.images import to_uint8
+        from ..core.images.source import to_uint8
+        from ..core.saving.contact_sheet import by_prompt_and_seed, draw, in_order
 
         pictures = [to_uint8(image) for image in from_batches(images)]
         records = [row for part in rows for row in part]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..core.images import to_uint8
+from ..core.images.source import to_uint8
 
 if TYPE_CHECKING:
     import torch

@@ -1,7 +1,7 @@
 """What a node asks of the program that runs it: folders, progress, interruption.
 
-This is the only module that imports ComfyUI. Elsewhere (tests, Python, the command line) a plain
-`Host` answers, and a program may put its own in place with `use`.
+In ComfyUI `nodes/comfyui` answers. Elsewhere (tests, Python, the command line) a plain `Host` does,
+and a program may put its own in place with `use`.
 """
 
 from __future__ import annotations
@@ -77,110 +77,6 @@ class Progress:
         """
 
 
-class ComfyHost(Host):
-    """ComfyUI's folders, progress bar and Cancel."""
-
-    def input_folders(self) -> list[Path]:
-        """ComfyUI's input folder, then the pack's examples."""
-        import folder_paths
-
-        return [Path(folder_paths.get_input_directory()), EXAMPLES]
-
-    def output_folder(self) -> Path:
-        """ComfyUI's output folder."""
-        import folder_paths
-
-        return Path(folder_paths.get_output_directory())
-
-    def temp_folder(self) -> Path | None:
-        """ComfyUI's folder for previews, which it empties when it starts."""
-        import folder_paths
-
-        return Path(folder_paths.get_temp_directory())
-
-    def show(self, node_id: str, ui: dict[str, list[str]]) -> None:
-        """An event of the pack's own, to the browser that started the run."""
-        from server import PromptServer
-
-        server = PromptServer.instance
-        if server.client_id is not None:  # else it would go to every browser
-            server.send_sync("batch_sdxl.show", {"node": node_id, "output": ui}, server.client_id)
-
-    def model_names(self) -> list[str]:
-        """Checkpoints, and diffusers folders, below ComfyUI's model folders."""
-        return [*self.file_names("checkpoints"), *self._diffusers()]
-
-    def model_path(self, name: str) -> Path:
-        """The file or folder of that name below ComfyUI's model folders."""
-        return self._diffusers().get(name) or self.file_path("checkpoints", name)
-
-    def _diffusers(self) -> dict[str, Path]:
-        import folder_paths
-
-        return {
-            folder.relative_to(root).as_posix(): folder
-            for root in map(Path, folder_paths.get_folder_paths("diffusers"))
-            for folder in sorted(index.parent for index in root.glob("**/model_index.json"))
-        }
-
-    def file_names(self, kind: str) -> list[str]:
-        """Those in ComfyUI's folders of that kind, subfolders included."""
-        import folder_paths
-
-        names: list[str] = folder_paths.get_filename_list(kind)
-        return [name for name in names if name.endswith(".safetensors")]
-
-    def file_path(self, kind: str, name: str) -> Path:
-        """The file of that name in ComfyUI's folders of that kind."""
-        import folder_paths
-
-        return Path(folder_paths.get_full_path(kind, name) or name)
-
-    def tokenizer_folders(self) -> list[Path]:
-        """The tokenizer of ComfyUI's own SDXL."""
-        import comfy.sd1_clip
-
-        return [Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"]
-
-    def saves_metadata(self) -> bool:
-        """False when ComfyUI runs with --disable-metadata."""
-        from comfy.cli_args import args
-
-        return not args.disable_metadata
-
-    def tell(self, text: str, node_id: str) -> None:
-        """Text on the node."""
-        from server import PromptServer
-
-        PromptServer.instance.send_progress_text(text, node_id)
-
-    def progress(self, total_steps: int, total_images: int) -> Progress:
-        """ComfyUI's progress bar of the node that runs."""
-        return ComfyProgress(total_steps)
-
-
-class ComfyProgress(Progress):
-    """ComfyUI's progress bar; every update is also a place where Cancel stops the run."""
-
-    def __init__(self, total_steps: int) -> None:
-        """Start a bar of that many steps."""
-        from comfy.utils import ProgressBar
-
-        self._bar = ProgressBar(total_steps)
-
-    def update(self, steps: int, images: int) -> None:
-        """Move the bar.
-
-        Raises:
-            comfy.model_management.InterruptProcessingException: the user pressed Cancel.
-        """
-        import comfy.model_management
-
-        self._bar.update_absolute(steps)
-        # Newer ComfyUI throttles the bar and with it its own check.
-        comfy.model_management.throw_exception_if_processing_interrupted()
-
-
 _current: ContextVar[Host | None] = ContextVar("host", default=None)
 
 
@@ -189,7 +85,11 @@ def current() -> Host:
     host = _current.get()
     if host is not None:
         return host
-    return ComfyHost() if "folder_paths" in sys.modules else Host()
+    if "folder_paths" not in sys.modules:
+        return Host()
+    from .comfyui.host import ComfyHost
+
+    return ComfyHost()
 
 
 @contextmanager

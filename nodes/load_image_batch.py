@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidImage
-from ..core.image_batch import BATCH_FITS, FRAMES, ON_ERROR, ImageFile, LoadOptions, load_images
-from ..core.image_files import ORDERS, is_image_name, list_images
+from ..core.images.batch import BATCH_FITS, FRAMES, ON_ERROR, ImageFile, LoadOptions, load_images
+from ..core.images.files import ORDERS, is_image_name, list_images
 from .paths import check_below, find_input, find_matches, input_roots
 from .types import Inputs, Node
 

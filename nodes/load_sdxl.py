@@ -8,7 +8,7 @@ from . import host
 from .types import MODEL, Inputs, Node
 
 if TYPE_CHECKING:
-    from ..core.model import Model
+    from ..core.models.model import Model
 
 DEMO = "demo"
 OWN_VAE = "the model's own"
@@ -91,7 +91,7 @@ class LoadSDXL(Node):
         offload: bool = False,
     ) -> tuple[Model]:
         """Load it."""
-        from ..core.model import load_model
+        from ..core.models.model import load_model
 
         files = host.current()
         model = load_model(

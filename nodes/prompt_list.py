@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidPrompts
 from ..core.listing import shown
-from ..core.prompt_files import check_kind, digest_file, read_rows
-from ..core.prompt_list import MAX_PROMPTS, Template, compose, expand, require
-from ..core.prompt_rows import Row
-from ..core.prompt_text import text_rows
-from ..core.prompts import Prompt
-from ..core.text_files import text_lines
-from ..core.wildcards import Wildcards
+from ..core.prompts.files import check_kind, digest_file, read_rows
+from ..core.prompts.plain_text import text_rows
+from ..core.prompts.prompt import Prompt
+from ..core.prompts.prompt_list import MAX_PROMPTS, Template, compose, expand, require
+from ..core.prompts.rows import Row
+from ..core.prompts.text_files import text_lines
+from ..core.prompts.wildcards import Wildcards
 from .paths import check_below, find_input, input_roots
 from .types import PROMPTS, Inputs, Node
 

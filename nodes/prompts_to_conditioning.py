@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidPrompts, UnsupportedModel
-from ..core.prompt_stack import TOKENS_PER_CHUNK, stack_embeddings
-from ..core.prompts import Prompt
+from ..core.prompts.prompt import Prompt
 from ..core.request import COMBINATIONS, combine
+from ..core.text.stack import TOKENS_PER_CHUNK, stack_embeddings
 from . import host
 from .types import PROMPTS, SEEDS, Inputs, Node
 

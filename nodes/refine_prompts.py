@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..core.prompts import Prompt
-from ..core.refine import WAYS, of_rows, refine
+from ..core.prompts.prompt import Prompt
+from ..core.prompts.refine import WAYS, of_rows, refine
 from .types import PROMPTS, ROWS, Inputs, Node
 
 

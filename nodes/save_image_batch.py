@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidRequest
-from ..core.file_names import FIELDS, FileName, NameTemplate, Source
-from ..core.image_writer import FORMATS, Format, encode, find_format
-from ..core.new_files import next_number, write_new
+from ..core.saving.file_names import FIELDS, FileName, NameTemplate, Source
+from ..core.saving.new_files import next_number, write_new
+from ..core.saving.writer import FORMATS, Format, encode, find_format
 from . import host
 from .batches import from_batches
 from .paths import place_output, shown
@@ -138,8 +138,8 @@ class SaveImageBatch(Node):
         unique_id: list[str] | None = None,
     ) -> dict[str, Any]:
         """Write the files."""
-        from ..core.gallery_page import check_page, write_page
         from ..core.metadata import file_texts
+        from ..core.saving.gallery_page import check_page, write_page
 
         pictures = from_batches(images)
         records = [row for part in rows for row in part]
@@ -206,8 +206,8 @@ def _names(template: str, prefix: str, records: Iterable[dict[str, Any]]) -> lis
 
 
 def _rounded(picture: torch.Tensor, form: Format) -> Any:
-    from ..core.images import to_uint8
-    from ..core.png16 import to_uint16
+    from ..core.images.source import to_uint8
+    from ..core.saving.png16 import to_uint16
 
     picture = picture.clamp(0, 1)
     return to_uint16(picture) if form.bits == 16 else to_uint8(picture)

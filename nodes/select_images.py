@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidRequest
-from ..core.prompts import Prompt
+from ..core.prompts.prompt import Prompt
 from ..core.selection import select
 from . import host
 from .batches import from_batches, to_batches

@@ -13,10 +13,10 @@ from batch_sdxl.core.errors import (
     InvalidSeeds,
     UnsupportedModel,
 )
-from batch_sdxl.core.prompt_stack import stack_embeddings
-from batch_sdxl.core.prompts import Prompt, Settings
+from batch_sdxl.core.prompts.prompt import Prompt, Settings
+from batch_sdxl.core.prompts.wildcards import Wildcards
 from batch_sdxl.core.seeds import make_generator
-from batch_sdxl.core.wildcards import Wildcards
+from batch_sdxl.core.text.stack import stack_embeddings
 from batch_sdxl.nodes.prompts_to_conditioning import PromptsToConditioning
 from batch_sdxl.nodes.seeds_to_noise import SeedsToNoise
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model, load_model
 from batch_sdxl.core.errors import ModelNotFound, UnsupportedModel
-from batch_sdxl.core.model import DEMO_FOLDER
-from batch_sdxl.core.original_names import original_name
-from batch_sdxl.core.sdxl_config import SCHEDULER
+from batch_sdxl.core.models.model import DEMO_FOLDER
+from batch_sdxl.core.models.original_names import original_name
+from batch_sdxl.core.models.sdxl_config import SCHEDULER
 from safetensors.torch import load_file, save_file
 
 Tensors = dict[str, torch.Tensor]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
-from batch_sdxl.core.contact_sheet import EMPTY, PAPER, by_prompt_and_seed, draw, in_order
 from batch_sdxl.core.errors import InvalidRequest
+from batch_sdxl.core.saving.contact_sheet import EMPTY, PAPER, by_prompt_and_seed, draw, in_order
 
 
 def records(*pairs: tuple[str, int]) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from batch_sdxl.core.errors import OutputError
-from batch_sdxl.core.file_names import FIELDS, FileName, NameTemplate, Source
-from batch_sdxl.core.safe_names import MOST_BYTES, safe_part, safe_text, slug
+from batch_sdxl.core.saving.file_names import FIELDS, FileName, NameTemplate, Source
+from batch_sdxl.core.saving.safe_names import MOST_BYTES, safe_part, safe_text, slug
 from hypothesis import given
 from hypothesis import strategies as st
 

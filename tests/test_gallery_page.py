@@ -14,9 +14,9 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from batch_sdxl.core.errors import OutputError
-from batch_sdxl.core.gallery_page import check_page, entries, write_page
-from batch_sdxl.core.image_writer import FORMATS, encode
 from batch_sdxl.core.metadata import file_texts
+from batch_sdxl.core.saving.gallery_page import check_page, entries, write_page
+from batch_sdxl.core.saving.writer import FORMATS, encode
 from PIL import Image
 
 HERE = Path(__file__).parent

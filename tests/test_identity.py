@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, SourceImage, load_model
-from batch_sdxl.core.digest import digest_files
 from batch_sdxl.core.identity import identity
+from batch_sdxl.core.models.digest import digest_files
 from batch_sdxl.core.numerics import fingerprint
 from PIL import Image
 

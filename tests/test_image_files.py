@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from batch_sdxl.core.errors import BatchSDXLError, InvalidImage
-from batch_sdxl.core.image_files import MAX_PIXELS, ORDERS, frame_sizes, list_images
-from batch_sdxl.core.images import read_frames, read_image
+from batch_sdxl.core.images.files import MAX_PIXELS, ORDERS, frame_sizes, list_images
+from batch_sdxl.core.images.source import read_frames, read_image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl.core.errors import InvalidImage, OutputError
-from batch_sdxl.core.image_texts import texts_in
-from batch_sdxl.core.image_writer import FORMATS, encode, find_format, keeps_pixels, save_png
-from batch_sdxl.core.images import read_image
+from batch_sdxl.core.images.source import read_image
 from batch_sdxl.core.metadata import file_texts, read_record
-from batch_sdxl.core.new_files import next_number, write_new
-from batch_sdxl.core.png16 import to_uint16
+from batch_sdxl.core.saving.new_files import next_number, write_new
+from batch_sdxl.core.saving.png16 import to_uint16
+from batch_sdxl.core.saving.texts import texts_in
+from batch_sdxl.core.saving.writer import FORMATS, encode, find_format, keeps_pixels, save_png
 from PIL import Image
 
 RECORD: dict[str, Any] = {

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl.core.errors import InvalidImage, OutputError
-from batch_sdxl.core.image_writer import save_png
-from batch_sdxl.core.images import FITS, SourceImage, read_image, to_uint8
+from batch_sdxl.core.images.source import FITS, SourceImage, read_image, to_uint8
+from batch_sdxl.core.saving.writer import save_png
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 

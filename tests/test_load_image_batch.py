@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batch_sdxl.core.buckets import BUCKETS, bucket
 from batch_sdxl.core.errors import BatchSDXLError, InvalidImage
-from batch_sdxl.core.images import read_image
+from batch_sdxl.core.images.buckets import BUCKETS, bucket
+from batch_sdxl.core.images.source import read_image
 from batch_sdxl.nodes import host
 from batch_sdxl.nodes.load_image_batch import LoadImageBatch
 from PIL import Image

@@ -10,8 +10,8 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model
 from batch_sdxl.core.errors import InvalidRequest, ModelNotFound, UnsupportedModel
-from batch_sdxl.core.lora import apply_lora
-from batch_sdxl.core.original_names import original_name
+from batch_sdxl.core.models.lora import apply_lora
+from batch_sdxl.core.models.original_names import original_name
 from safetensors.torch import save_file
 
 Tensors = dict[str, torch.Tensor]

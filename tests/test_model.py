@@ -7,7 +7,7 @@ import pytest
 import torch
 from batch_sdxl.core import load_model
 from batch_sdxl.core.errors import InvalidRequest, ModelNotFound, UnsupportedModel
-from batch_sdxl.core.vae import decode, encode
+from batch_sdxl.core.models.vae import decode, encode
 from diffusers import AutoencoderKL
 
 

@@ -4,7 +4,7 @@ import pytest
 from batch_sdxl.core import SourceImage
 from batch_sdxl.core.errors import BatchSDXLError, InvalidRequest
 from batch_sdxl.core.plan import plan, summary
-from batch_sdxl.core.prompts import Prompt, Settings
+from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.core.request import ImageRequest
 from PIL import Image
 

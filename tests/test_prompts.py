@@ -3,11 +3,11 @@ import pickle
 
 import pytest
 from batch_sdxl.core.errors import InvalidPrompts
-from batch_sdxl.core.prompt_list import compose, count_variants, expand, parse_prompts
-from batch_sdxl.core.prompt_text import text_rows
-from batch_sdxl.core.prompts import Prompt, Settings
-from batch_sdxl.core.text_files import text_lines
-from batch_sdxl.core.wildcards import Wildcards
+from batch_sdxl.core.prompts.plain_text import text_rows
+from batch_sdxl.core.prompts.prompt import Prompt, Settings
+from batch_sdxl.core.prompts.prompt_list import compose, count_variants, expand, parse_prompts
+from batch_sdxl.core.prompts.text_files import text_lines
+from batch_sdxl.core.prompts.wildcards import Wildcards
 
 
 def prompts_of(text: str, wildcards: Wildcards | None) -> list[Prompt]:

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 import torch
 from batch_sdxl.core import GeneratedImage, ImageRequest
-from batch_sdxl.core.images import SourceImage
+from batch_sdxl.core.images.source import SourceImage
 from batch_sdxl.core.schedulers import SAMPLERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

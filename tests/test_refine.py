@@ -4,8 +4,8 @@ import pytest
 from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core import Engine, ImageRequest, Model
 from batch_sdxl.core.errors import InvalidPrompts
-from batch_sdxl.core.prompts import Prompt
-from batch_sdxl.core.refine import of_rows, refine
+from batch_sdxl.core.prompts.prompt import Prompt
+from batch_sdxl.core.prompts.refine import of_rows, refine
 
 TWO = (Prompt("a cat", "dim"), Prompt("a dog,"))
 

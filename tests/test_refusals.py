@@ -95,7 +95,7 @@ def test_what_is_no_checkpoint_is_refused(
 
 def test_the_true_sizes_are_inferred(tmp_path: Path) -> None:
     """The configurations read off a header of full SDXL are those that SDXL is published with."""
-    from batch_sdxl.core import sdxl_config as known
+    from batch_sdxl.core.models import sdxl_config as known
 
     shapes = {
         "input_blocks.1.0.out_layers.3.weight": (320, 320, 3, 3),

@@ -10,9 +10,9 @@ import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core.errors import BatchSDXLError, OutputError
-from batch_sdxl.core.image_writer import FORMATS
-from batch_sdxl.core.images import read_image
+from batch_sdxl.core.images.source import read_image
 from batch_sdxl.core.metadata import read_record
+from batch_sdxl.core.saving.writer import FORMATS
 from batch_sdxl.nodes import host
 from PIL import Image
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 from batch_sdxl.core import Engine, GeneratedImage, Geometry, ImageRequest, Model
-from batch_sdxl.core.chunks import called_inversions, to_chunks, to_ids
 from batch_sdxl.core.errors import InvalidPrompts, ModelNotFound, UnsupportedModel
-from batch_sdxl.core.inversion import with_inversions
 from batch_sdxl.core.metadata import describe
-from batch_sdxl.core.prompt_syntax import Piece, parse
-from batch_sdxl.core.text import TextEncoder
+from batch_sdxl.core.models.inversion import with_inversions
+from batch_sdxl.core.text.chunks import called_inversions, to_chunks, to_ids
+from batch_sdxl.core.text.encoder import TextEncoder
+from batch_sdxl.core.text.syntax import Piece, parse
 from safetensors.torch import save_file
 
 Render = Callable[[list[ImageRequest]], list[GeneratedImage]]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts
-from batch_sdxl.core.variants import MAX_DEPTH
-from batch_sdxl.core.wildcards import COUNTED_UP_TO, Wildcards
+from batch_sdxl.core.prompts.variants import MAX_DEPTH
+from batch_sdxl.core.prompts.wildcards import COUNTED_UP_TO, Wildcards
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

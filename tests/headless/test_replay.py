@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core import Engine, ImageRequest, Model, SourceImage
-from batch_sdxl.core.image_writer import save_png
 from batch_sdxl.core.metadata import parameters, png_texts, read_record
-from batch_sdxl.core.prompts import Prompt
+from batch_sdxl.core.prompts.prompt import Prompt
+from batch_sdxl.core.saving.writer import save_png
 from batch_sdxl.headless.bar import Bar
 from batch_sdxl.headless.cli import main
 from batch_sdxl.headless.host import HeadlessHost
@@ -110,7 +110,7 @@ def test_other_numerics_are_named(save: Save, capsys: pytest.CaptureFixture[str]
 def test_input_images_are_found_by_name_and_pixels(
     save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str], fit: str
 ) -> None:
-    from batch_sdxl.core.images import read_image
+    from batch_sdxl.core.images.source import read_image
 
     (tmp_path / "in").mkdir()
     path = tmp_path / "in" / "so[urce].png"

@@ -1,0 +1,1 @@
+"""SDXL weights, as people have them -> a model."""

@@ -1,0 +1,127 @@
+"""LoRAs: changes of low rank to a model's weights (arXiv:2106.09685)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InvalidRequest, ModelNotFound
+from ..numerics import deterministic
+from .contents import Contents
+from .lora_file import Changes, Factors, read_lora
+from .model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Lora:
+    """A LoRA as it is applied.
+
+    Attributes:
+        name: of its file, without ending.
+        digest: SHA-256 of its content.
+        weight: factor of its changes to the UNet.
+        text_weight: factor of its changes to the text encoders.
+        changes: read from the file.
+    """
+
+    name: str
+    digest: str
+    weight: float
+    text_weight: float
+    changes: Changes
+
+
+def apply_lora(
+    model: Model, path: str | Path, weight: float = 1.0, text_weight: float | None = None
+) -> Model:
+    """A model with a LoRA, beside the given one, which stays as it is.
+
+    Touched weights are copied, all others shared. Several LoRAs are added up in fp32, always in the
+    same order and onto the untouched weights: the order of application makes no difference.
+
+    Args:
+        model: with or without other LoRAs.
+        path: of a .safetensors file.
+        weight: factor of the changes to the UNet; may be negative.
+        text_weight: of those to the text encoders; None for the same.
+
+    Raises:
+        ModelNotFound: there is no such file.
+        UnsupportedModel: it is not a LoRA for SDXL, or of a kind that is not supported.
+        InvalidRequest: a weight is not a finite number.
+    """
+    path = Path(path)
+    text_weight = weight if text_weight is None else text_weight
+    if not (math.isfinite(weight) and math.isfinite(text_weight)):
+        raise InvalidRequest(
+            "finite weights of a LoRA", f"{weight} and {text_weight}", "0.5 to 1 is common."
+        )
+    if not path.is_file():
+        raise ModelNotFound("a LoRA, a .safetensors file", str(path), "Check the name.")
+    base = model.base or model
+    changes = read_lora(path, _components(base))
+    # A factor of nothing is no part of the model's identity.
+    on_unet = float(weight) if "unet" in changes else 0.0
+    on_text = float(text_weight) if changes.keys() - {"unet"} else 0.0
+    if not on_unet and not on_text:
+        return model
+    lora = Lora(path.stem, Contents(path, (path,)).digest, on_unet, on_text, changes)
+    return _with_loras(base, sorted((*model.loras, lora), key=_order))
+
+
+def _order(lora: Lora) -> tuple[str, float, float]:
+    return lora.digest, lora.weight, lora.text_weight
+
+
+def _components(model: Model) -> dict[str, Any]:
+    first, second = model.text_encoders
+    return {"unet": model.unet, "text_encoder": first, "text_encoder_2": second}
+
+
+@torch.inference_mode()
+def _with_loras(base: Model, loras: Sequence[Lora]) -> Model:
+    changed = {
+        name: _changed(
+            module,
+            [
+                (lora.weight if name == "unet" else lora.text_weight, lora.changes[name])
+                for lora in loras
+                if name in lora.changes
+            ],
+        )
+        for name, module in _components(base).items()
+    }
+    lines = [f"lora {lora.digest} {lora.weight!r} {lora.text_weight!r}" for lora in loras]
+    return replace(
+        base,
+        contents=base.contents.changed(*lines),
+        unet=changed["unet"],
+        text_encoders=(changed["text_encoder"], changed["text_encoder_2"]),
+        loras=tuple(loras),
+        base=base,
+    )
+
+
+def _changed(module: Any, changes: Sequence[tuple[float, dict[str, Factors]]]) -> Any:
+    """A copy of a component with changed weights, which shares the others."""
+    tensors = chain(module.parameters(), module.buffers())
+    shared = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+    for path in sorted({path for _, factors in changes for path in factors}):
+        layer = shared.get_submodule(path)
+        weight = layer.weight
+        total = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+        with deterministic(weight.device):
+            for factor, factors in changes:
+                if path in factors:
+                    up, down, scale = factors[path]
+                    product = up.to(total) @ down.to(total)
+                    total += factor * scale * product.reshape(weight.shape)
+        layer.weight = torch.nn.Parameter((weight + total).to(weight.dtype), requires_grad=False)
+    return shared

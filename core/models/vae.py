@@ -1,0 +1,139 @@
+"""The VAE: which one, in which precision, and images through it, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import ModelNotFound
+from ..numerics import deterministic
+from ..request import PIXELS_PER_LATENT
+from .checkpoint import load_vae
+from .contents import Contents
+from .folder import load_part, part_files, upcasts
+
+if TYPE_CHECKING:
+    from .model import Model
+
+
+def vae_dtype(force_upcast: bool, dtype: torch.dtype) -> torch.dtype:
+    """The dtype a VAE runs in: SDXL's own overflows in fp16, which its configuration tells."""
+    return torch.float32 if force_upcast and dtype == torch.float16 else dtype
+
+
+def load_own_vae(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, str]:
+    """A VAE of its own, and the SHA-256 of its content.
+
+    Args:
+        path: of a .safetensors file in the original or diffusers' layout, of a diffusers folder of
+            a VAE, or of one that holds a folder `vae`.
+        device: to load to.
+        dtype: of the model that it goes with.
+
+    Raises:
+        ModelNotFound: there is nothing.
+        UnsupportedModel: it is not an SDXL VAE, or a damaged one.
+    """
+    if path.is_file():
+        # A file has no configuration, so it is taken for one that overflows.
+        module = load_vae(path, device, vae_dtype(True, dtype))
+        return module, Contents(path, (path,)).digest
+    folder = path / "vae" if (path / "vae").is_dir() else path
+    if not (folder / "config.json").is_file():
+        raise ModelNotFound(
+            "a VAE, a .safetensors file or a folder with config.json", str(path), "Check the name."
+        )
+    module = load_part(folder, "vae", device, vae_dtype(upcasts(folder), dtype))
+    return module, Contents(folder, tuple(part_files(folder))).digest
+
+
+@torch.inference_mode()
+def decode(model: Model, latents: torch.Tensor, tile: int | None = None) -> torch.Tensor:
+    """The image of latents, alone.
+
+    Args:
+        model: whose VAE to use.
+        latents: (1, 4, H/8, W/8) fp32 on the CPU, scaled.
+        tile: as `Geometry.vae_tile`.
+
+    Returns:
+        (H, W, 3) fp32 RGB on the CPU, in 0..1.
+    """
+    vae = model.vae
+    unscaled = latents / vae.config.scaling_factor
+
+    def call() -> torch.Tensor:
+        (decoded,) = vae.decode(unscaled.to(model.device, vae.dtype), return_dict=False)
+        return torch.as_tensor(decoded)
+
+    decoded = _finite(model, call, tile)
+    return (decoded[0].float().cpu() / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).contiguous()
+
+
+@torch.inference_mode()
+def encode(
+    model: Model, pixels: torch.Tensor, tile: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of an image's latents.
+
+    Args:
+        model: whose VAE to use.
+        pixels: (H, W, 3) fp32 RGB in 0..1.
+        tile: as `Geometry.vae_tile`.
+
+    Returns:
+        Twice (1, 4, H/8, W/8) fp32 on the CPU, scaled.
+    """
+    vae = model.vae
+    image = 2 * pixels.permute(2, 0, 1).unsqueeze(0) - 1
+
+    def call() -> torch.Tensor:
+        posterior = vae.encode(image.to(model.device, vae.dtype)).latent_dist
+        return torch.cat([posterior.mean, posterior.std])
+
+    mean, deviation = (_finite(model, call, tile).float().cpu() * vae.config.scaling_factor).chunk(
+        2
+    )
+    return mean, deviation
+
+
+def _finite(model: Model, call: Callable[[], torch.Tensor], tile: int | None) -> torch.Tensor:
+    """What a call returns; in fp32 for the one image with which it overflows in fp16."""
+    vae = model.vae
+    with deterministic(model.device), _tiled(vae, tile):
+        result = call()
+        if vae.dtype != torch.float16 or result.isfinite().all():
+            return result
+        with _in_fp32(vae):
+            return call()
+
+
+@contextmanager
+def _tiled(vae: Any, tile: int | None) -> Iterator[None]:
+    """Within the block, images larger than a tile go through in overlapping tiles."""
+    if tile is None:
+        yield
+        return
+    names = ("use_tiling", "tile_sample_min_size", "tile_latent_min_size")
+    before = {name: getattr(vae, name) for name in names}
+    for name, value in zip(names, (True, tile, tile // PIXELS_PER_LATENT), strict=True):
+        setattr(vae, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(vae, name, value)
+
+
+@contextmanager
+def _in_fp32(vae: Any) -> Iterator[None]:
+    """The way there and back is exact: every number of fp16 is one of fp32."""
+    vae.to(torch.float32)
+    try:
+        yield
+    finally:
+        vae.to(torch.float16)

@@ -1,0 +1,1 @@
+"""Prompts, as people write them -> lists of prompts."""

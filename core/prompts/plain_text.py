@@ -1,0 +1,169 @@
+"""Text -> rows. Three forms, told apart by what is in the text.
+
+A prompt a line; `#` starts a comment line, empty lines are left out:
+
+    a red circle
+    # the next one at night
+    a blue star
+
+Options, on lines that start with `--`, as AUTOMATIC1111's web UI reads them:
+
+    --prompt "a red circle" --negative_prompt "blurry" --seed 5 --steps 20 --cfg_scale 7
+
+Blocks, where a line of dashes stands between prompts of several lines, or `positive:` and
+`negative:` start a line:
+
+    positive: a red circle,
+    on a blue background
+    negative: blurry
+    ---
+    a blue star
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from ..errors import InvalidPrompts
+from .rows import SYNONYMS, Row, fields, normal, place
+from .text_files import Line
+
+_RULE = re.compile(r"-{3,}\s*")
+_LABEL = re.compile(r"\s*(positive|negative)(?:[ _]prompt)?\s*:", re.IGNORECASE)
+_OPTION = re.compile(r"--([A-Za-z][\w-]*)(?=\s|$)")
+_VALUE = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(?=\s|$)|\'([^\']*)\'(?=\s|$)|([^\s"\']\S*|[\'"])')
+_ESCAPE = re.compile(r'\\(["\\])')
+_BLANKS = re.compile(r"\s*")
+
+
+def text_rows(lines: Callable[[], Iterator[Line]], source: str = "") -> Iterator[Row]:
+    """The rows of a text.
+
+    Args:
+        lines: a fresh iterator over it; it is gone through twice, since a form may show late.
+        source: name of its file, for messages.
+
+    Raises:
+        InvalidPrompts: a line cannot be read; the message names its place.
+    """
+    if any(_RULE.fullmatch(line.text) or _LABEL.match(line.text) for line in lines()):
+        return _blocks(lines(), source)
+    return _lines(lines(), source)
+
+
+def _lines(lines: Iterator[Line], source: str) -> Iterator[Row]:
+    for line in lines:
+        text = line.text.strip()
+        if not text or text.startswith("#"):
+            continue
+        if _OPTION.match(text):
+            yield _options(line, source)
+        else:
+            yield Row(source, line.number, {"prompt": text})
+
+
+def _options(line: Line, source: str) -> Row:
+    """A line such as `--prompt "a red circle" --seed 5`."""
+    names: list[str] = []
+    values: list[list[str]] = []
+    columns: list[int] = []
+    text = line.text
+    at = _end(_BLANKS, text, 0)
+    while at < len(text):
+        if match := _OPTION.match(text, at):
+            names.append(match[1])
+            values.append([])
+            columns.append(at + 1)
+            at = _end(_BLANKS, text, match.end())
+            continue
+        match = _VALUE.match(text, at)
+        if not match or match[0] in ("'", '"'):
+            raise InvalidPrompts(
+                "quotes in pairs, with a blank behind",
+                f"{text[at : at + 30].strip()!r} at {place(source, line.number, at + 1)}",
+                'Write it as "...", and quotes within as \\".',
+            )
+        quoted, single, plain = match.groups()
+        values[-1].append(
+            _ESCAPE.sub(r"\1", quoted) if quoted is not None else single or plain or ""
+        )
+        at = _end(_BLANKS, text, match.end())
+    for name, column in zip(names, columns, strict=True):
+        if normal(name) not in SYNONYMS:
+            raise InvalidPrompts(
+                "options for prompt, negative_prompt, seed, width, height, steps, cfg_scale, "
+                "strength or image",
+                f"--{name} at {place(source, line.number, column)}",
+                "Take it out; other settings are those of the node.",
+            )
+    known = fields(names, lambda index: place(source, line.number, columns[index]))
+    # Words without quotes belong together, as there.
+    words = {field: " ".join(value) for field, value in zip(known, values, strict=True)}
+    at_columns = zip(known, columns, strict=True)
+    return Row(source, line.number, words, {name: (line.number, c) for name, c in at_columns})
+
+
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    return match.end() if match else at
+
+
+def _blocks(lines: Iterator[Line], source: str) -> Iterator[Row]:
+    block = _Block(source)
+    for line in lines:
+        label = _LABEL.match(line.text)
+        if _RULE.fullmatch(line.text) or (label and block.is_done(label[1])):
+            yield from block.rows()
+            block = _Block(source)
+        if label:
+            block.start(label[1], line, label.end())
+        elif not _RULE.fullmatch(line.text) and not line.text.lstrip().startswith("#"):
+            block.add(line)
+    yield from block.rows()
+
+
+class _Block:
+    """A prompt of several lines, and its negative."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._texts: dict[str, list[str]] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        self._field = "prompt"
+
+    def is_done(self, label: str) -> bool:
+        """Whether a label starts the next block: a positive after a positive."""
+        return label.lower() == "positive" and "prompt" in self._texts
+
+    def start(self, label: str, line: Line, end: int) -> None:
+        """Take the lines that follow as that part of the prompt."""
+        self._field = SYNONYMS[label.lower()]
+        if self._field in self._texts:
+            raise InvalidPrompts(
+                f"one {label.lower()}: a block",
+                f"a second at {place(self._source, line.number, 1)}",
+                "Put a line of three dashes between blocks.",
+            )
+        self._places[self._field] = (line.number, end + 1)
+        self._texts[self._field] = [line.text[end:].strip()]
+
+    def add(self, line: Line) -> None:
+        """Take a line; blank ones are left out, as elsewhere."""
+        option = _OPTION.match(line.text.strip())
+        if option and normal(option[1]) in SYNONYMS:
+            raise InvalidPrompts(
+                "either blocks or lines of options in one text",
+                f"{option[0]} at {place(self._source, line.number, 1)}",
+                "Write positive: and negative: there, or take the lines of dashes out.",
+            )
+        if line.text.strip():
+            self._texts.setdefault(self._field, []).append(line.text.strip())
+            self._places.setdefault(self._field, (line.number, 1))
+
+    def rows(self) -> Iterator[Row]:
+        """The row, unless the block is empty."""
+        if self._texts:
+            values = {field: "\n".join(filter(None, texts)) for field, texts in self._texts.items()}
+            first = min(line for line, _ in self._places.values())
+            yield Row(self._source, first, values, self._places)

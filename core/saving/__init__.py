@@ -1,0 +1,1 @@
+"""Pixels -> files, sheets and pages."""

@@ -1,0 +1,1 @@
+"""ComfyUI as the host: nothing else in the pack imports it."""

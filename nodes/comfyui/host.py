@@ -1,0 +1,90 @@
+"""ComfyUI's folders, and its ways to tell a person something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..host import EXAMPLES, Host, Progress
+from .progress import ComfyProgress
+
+
+class ComfyHost(Host):
+    """ComfyUI's folders, progress bar and Cancel."""
+
+    def input_folders(self) -> list[Path]:
+        """ComfyUI's input folder, then the pack's examples."""
+        import folder_paths
+
+        return [Path(folder_paths.get_input_directory()), EXAMPLES]
+
+    def output_folder(self) -> Path:
+        """ComfyUI's output folder."""
+        import folder_paths
+
+        return Path(folder_paths.get_output_directory())
+
+    def temp_folder(self) -> Path | None:
+        """ComfyUI's folder for previews, which it empties when it starts."""
+        import folder_paths
+
+        return Path(folder_paths.get_temp_directory())
+
+    def show(self, node_id: str, ui: dict[str, list[str]]) -> None:
+        """An event of the pack's own, to the browser that started the run."""
+        from server import PromptServer
+
+        server = PromptServer.instance
+        if server.client_id is not None:  # else it would go to every browser
+            server.send_sync("batch_sdxl.show", {"node": node_id, "output": ui}, server.client_id)
+
+    def model_names(self) -> list[str]:
+        """Checkpoints, and diffusers folders, below ComfyUI's model folders."""
+        return [*self.file_names("checkpoints"), *self._diffusers()]
+
+    def model_path(self, name: str) -> Path:
+        """The file or folder of that name below ComfyUI's model folders."""
+        return self._diffusers().get(name) or self.file_path("checkpoints", name)
+
+    def _diffusers(self) -> dict[str, Path]:
+        import folder_paths
+
+        return {
+            folder.relative_to(root).as_posix(): folder
+            for root in map(Path, folder_paths.get_folder_paths("diffusers"))
+            for folder in sorted(index.parent for index in root.glob("**/model_index.json"))
+        }
+
+    def file_names(self, kind: str) -> list[str]:
+        """Those in ComfyUI's folders of that kind, subfolders included."""
+        import folder_paths
+
+        names: list[str] = folder_paths.get_filename_list(kind)
+        return [name for name in names if name.endswith(".safetensors")]
+
+    def file_path(self, kind: str, name: str) -> Path:
+        """The file of that name in ComfyUI's folders of that kind."""
+        import folder_paths
+
+        return Path(folder_paths.get_full_path(kind, name) or name)
+
+    def tokenizer_folders(self) -> list[Path]:
+        """The tokenizer of ComfyUI's own SDXL."""
+        import comfy.sd1_clip
+
+        return [Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"]
+
+    def saves_metadata(self) -> bool:
+        """False when ComfyUI runs with --disable-metadata."""
+        from comfy.cli_args import args
+
+        return not args.disable_metadata
+
+    def tell(self, text: str, node_id: str) -> None:
+        """Text on the node."""
+        from server import PromptServer
+
+        PromptServer.instance.send_progress_text(text, node_id)
+
+    def progress(self, total_steps: int, total_images: int) -> Progress:
+        """ComfyUI's progress bar of the node that runs."""
+        return ComfyProgress(total_steps)
