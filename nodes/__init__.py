@@ -8,6 +8,7 @@ from .contact_sheet import ContactSheet
 from .load_image_batch import LoadImageBatch
 from .load_sdxl import LoadSDXL
 from .prompt_list import PromptList
+from .prompt_settings import PromptSettings
 from .prompts_to_conditioning import PromptsToConditioning
 from .refine_prompts import RefinePrompts
 from .save_image_batch import SaveImageBatch
@@ -20,6 +21,7 @@ NODE_CLASS_MAPPINGS = {
     "BatchSDXL_LoadSDXL": LoadSDXL,
     "BatchSDXL_ApplyLora": ApplyLora,
     "BatchSDXL_PromptList": PromptList,
+    "BatchSDXL_PromptSettings": PromptSettings,
     "BatchSDXL_SeedList": SeedList,
     "BatchSDXL_LoadImageBatch": LoadImageBatch,
     "BatchSDXL_BatchGenerate": BatchGenerate,
@@ -35,6 +37,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "BatchSDXL_LoadSDXL": "Load SDXL",
     "BatchSDXL_ApplyLora": "Apply LoRA",
     "BatchSDXL_PromptList": "Prompt List",
+    "BatchSDXL_PromptSettings": "Prompt Settings",
     "BatchSDXL_SeedList": "Seed List",
     "BatchSDXL_LoadImageBatch": "Load Image Batch",
     "BatchSDXL_BatchGenerate": "Batch Generate",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidImage
-from ..core.images import SourceImage, read_image
+from ..core.images.source import SourceImage, read_image
 from ..core.plan import plan, summary
-from ..core.prompts import Prompt
+from ..core.prompts.prompt import Prompt
 from ..core.request import COMBINATIONS, ImageRequest
 from ..core.schedulers import SAMPLERS, SPACINGS
 from . import host
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..core.engine import GeneratedImage, Progress
-    from ..core.model import Model
+    from ..core.models.model import Model
 
 
 class BatchGenerate(Node):
@@ -164,6 +164,19 @@ class BatchGenerate(Node):
                         "other bits, so it is written into the files.",
                     },
                 ),
+                "vae_tile": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 4096,
+                        "step": 64,
+                        "advanced": True,
+                        "tooltip": "Pixels, 128 or more: larger images go through the VAE in tiles "
+                        "of this width and height, which saves memory and changes bits near the "
+                        "seams. 0 is off.",
+                    },
+                ),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
@@ -175,14 +188,19 @@ class BatchGenerate(Node):
         height: list[int | None],
         sampler_name: list[str | None],
         scheduler: list[str | None],
+        rows_per_call: Sequence[int | None] = (0,),
+        vae_tile: Sequence[int | None] = (0,),
     ) -> bool | BatchSDXLError:
-        """Refuse sizes and schedulers that cannot be before anything runs."""
+        """Refuse sizes, schedulers and shapes of calls that cannot be before anything runs."""
+        from ..core.numerics import Geometry
+
         try:
             names = [name for name in (sampler_name[0], scheduler[0]) if name is not None]
             given: dict[str, Any] = {"scheduler": ":".join(names)} if len(names) == 2 else {}
             ImageRequest(
                 prompt="", seed=0, width=width[0] or None, height=height[0] or None, **given
             )
+            Geometry(rows_per_call[0] or 2, vae_tile[0] or None)
         except BatchSDXLError as error:
             return error
         return True
@@ -206,6 +224,7 @@ class BatchGenerate(Node):
         variation_strength: Sequence[float] = (0.1,),
         unrounded: Sequence[bool] = (False,),
         rows_per_call: Sequence[int] = (0,),
+        vae_tile: Sequence[int] = (0,),
         unique_id: list[str] | None = None,
     ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
         """Make the images."""
@@ -233,7 +252,9 @@ class BatchGenerate(Node):
         node_id = (unique_id or [""])[0]
         host.current().tell(summary(combine[0], len(planned), **lists), node_id)
         results: list[GeneratedImage | None] = [None] * len(planned)
-        engine = Engine(model[0], geometry=Geometry(rows_per_call[0]) if rows_per_call[0] else None)
+        tile = vae_tile[0] or None
+        geometry = Geometry(rows_per_call[0], tile) if rows_per_call[0] else None
+        engine = Engine(model[0], geometry=geometry, vae_tile=tile)
         for image in engine.generate([one.request for one in planned], on_step=_Reporter()):
             results[image.index] = image
         done = [image for image in results if image is not None]

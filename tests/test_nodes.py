@@ -11,7 +11,8 @@ import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 from batch_sdxl.core import Engine, ImageRequest, Model
 from batch_sdxl.core.errors import BatchSDXLError, InvalidRequest
-from batch_sdxl.core.prompts import Prompt
+from batch_sdxl.core.prompts.prompt import Prompt, Settings
+from batch_sdxl.core.request import CONDITIONING
 from batch_sdxl.nodes import host
 from PIL import Image
 
@@ -257,3 +258,39 @@ def test_a_row_is_needed_for_each_image(folders: FolderHost) -> None:
 def test_a_missing_model_is_an_error(folders: FolderHost) -> None:
     with pytest.raises(BatchSDXLError, match="no-model"):
         call("LoadSDXL", model_name="no-model", dtype="auto")
+
+
+def test_prompts_take_settings_that_their_rows_do_not_say(tiny: Model, folders: FolderHost) -> None:
+    own = Prompt("blue", settings=Settings({"clip_skip": 0, "crop_left": 8}))
+    prompts, count = call(
+        "PromptSettings",
+        prompts=(Prompt("red"), own),
+        original_width=32,
+        original_height=48,
+        crop_left=16,
+        crop_top=0,
+        target_width=0,
+        target_height=0,
+        clip_skip=1,
+        guidance_rescale=0.7,
+    )
+    assert count == 2
+    _, rows = generate(tiny, prompts=prompts)
+    shared = {"original_width": 32, "original_height": 48, "guidance_rescale": 0.7}
+    told = [{k: row[k] for k in CONDITIONING if k in row} for row in rows]
+    assert told == [shared | {"crop_left": 16, "clip_skip": 1}, shared | {"crop_left": 8}]
+
+
+def test_tiles_of_the_vae_are_part_of_the_numerics(tiny: Model, folders: FolderHost) -> None:
+    (whole,), _ = generate(tiny, width=192, height=192)
+    (tiled,), rows = generate(tiny, width=192, height=192, vae_tile=128)
+    assert rows[0]["numerics"]["vae_tile"] == 128
+    assert not torch.equal(whole, tiled)
+
+
+def test_shapes_of_calls_that_cannot_be_are_refused_before_anything_runs() -> None:
+    node = NODE_CLASS_MAPPINGS["BatchSDXL_BatchGenerate"]
+    given = {"width": [0], "height": [0], "sampler_name": ["euler"], "scheduler": ["normal"]}
+    assert node.VALIDATE_INPUTS(**given) is True
+    assert "128 or more" in str(node.VALIDATE_INPUTS(**given, vae_tile=[64]))
+    assert "even number" in str(node.VALIDATE_INPUTS(**given, rows_per_call=[3]))

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts
-from batch_sdxl.core.prompt_files import SUFFIXES, digest_file, read_rows
-from batch_sdxl.core.prompt_list import Template, compose
-from batch_sdxl.core.prompts import Prompt, Settings
+from batch_sdxl.core.prompts.files import SUFFIXES, digest_file, read_rows
+from batch_sdxl.core.prompts.pictures import parameters_fields
+from batch_sdxl.core.prompts.prompt import Prompt, Settings
+from batch_sdxl.core.prompts.prompt_list import Template, compose
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -383,3 +384,12 @@ def test_no_bytes_get_past_the_error_tree(scratch: Path, content: bytes, kind: s
 )
 def test_no_picture_gets_past_the_error_tree(scratch: Path, texts: dict[str, str]) -> None:
     fuzz(scratch, save_png(scratch / "fuzz.png", **texts).read_bytes(), ".png")
+
+
+def test_settings_of_pictures_that_count_otherwise_elsewhere() -> None:
+    said = parameters_fields(
+        "a cat\nSteps: 20, Seed: 5, Clip skip: 3, CFG Rescale phi: 0.7, Variation seed: 9, "
+        "Variation seed strength: 0.2"
+    )
+    assert said["clip_skip"] == 1
+    assert (said["guidance_rescale"], said["variation_seed"]) == ("0.7", "9")
