@@ -255,8 +255,9 @@ class BatchGenerate(Node):
         tile = vae_tile[0] or None
         geometry = Geometry(rows_per_call[0], tile) if rows_per_call[0] else None
         engine = Engine(model[0], geometry=geometry, vae_tile=tile)
-        for image in engine.generate([one.request for one in planned], on_step=_Reporter()):
-            results[image.index] = image
+        with host.current().holding(model[0]):
+            for image in engine.generate([one.request for one in planned], on_step=_Reporter()):
+                results[image.index] = image
         done = [image for image in results if image is not None]
         return (
             to_batches(image.decoded if unrounded[0] else _to_tensor(image) for image in done),

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..core.models.model import Model
 
 #: Pictures that the example workflows read, found wherever the pack is installed.
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_workflows"
@@ -53,6 +57,11 @@ class Host:
     def tokenizer_folders(self) -> list[Path]:
         """Folders with CLIP's tokenizer that the host brings along."""
         return []
+
+    @contextmanager
+    def holding(self, model: Model) -> Iterator[None]:
+        """Have a model's weights on its device within the block."""
+        yield
 
     def saves_metadata(self) -> bool:
         """Whether files may carry prompts and the graph that made them."""
