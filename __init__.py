@@ -1,10 +1,27 @@
 """Batch SDXL: many SDXL images in one run, each reproducible on its own.
 
-ComfyUI reads the two mappings; Python programs use `batch_sdxl.core`.
+ComfyUI reads the two mappings; Python programs use `batch_sdxl.core`, whose errors are named here.
 """
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+from urllib.parse import quote
+
+from .core.errors import (
+    BatchSDXLError,
+    InvalidImage,
+    InvalidPrompts,
+    InvalidRequest,
+    InvalidSeeds,
+    InvalidWorkflow,
+    MissingPackage,
+    ModelNotFound,
+    OutOfMemory,
+    OutputError,
+    UnsupportedModel,
+)
 from .nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 
 __version__ = "0.1.0"
@@ -12,4 +29,29 @@ __version__ = "0.1.0"
 #: Help pages, and what the pack adds to ComfyUI's front end.
 WEB_DIRECTORY = "./web"
 
-__all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "WEB_DIRECTORY"]
+__all__ = [
+    "NODE_CLASS_MAPPINGS",
+    "NODE_DISPLAY_NAME_MAPPINGS",
+    "WEB_DIRECTORY",
+    "BatchSDXLError",
+    "InvalidImage",
+    "InvalidPrompts",
+    "InvalidRequest",
+    "InvalidSeeds",
+    "InvalidWorkflow",
+    "MissingPackage",
+    "ModelNotFound",
+    "OutOfMemory",
+    "OutputError",
+    "UnsupportedModel",
+]
+
+_FOLDER = Path(__file__).parent.name
+# In ComfyUI the module's name is a path. aiohttp, which serves ComfyUI's pages, does not find files
+# of a folder whose name an address must quote.
+if __name__ != "batch_sdxl" and quote(_FOLDER, safe="!$&'()*+,;=:@~") != _FOLDER:
+    logging.getLogger("batch_sdxl").warning(
+        "Rename the folder `%s` to `batch-sdxl`: browsers cannot fetch files of a folder of that "
+        "name, so the gallery of Select Images, help pages and templates are missing.",
+        _FOLDER,
+    )

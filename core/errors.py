@@ -8,9 +8,11 @@
     ├── ModelNotFound       no model of that name
     ├── UnsupportedModel    the files are there, but are not an SDXL model
     ├── InvalidWorkflow     a graph that cannot be run
-    └── OutputError         a finished image cannot be written
+    ├── OutputError         a finished image cannot be written
+    ├── MissingPackage      a Python package is not there, or too old
+    └── OutOfMemory         the device has not enough for the model or the images
 
-All but ModelNotFound and OutputError are also ValueErrors.
+All but the last three and ModelNotFound are also ValueErrors; OutOfMemory is also a MemoryError.
 """
 
 from __future__ import annotations
@@ -66,3 +68,16 @@ class InvalidWorkflow(BatchSDXLError, ValueError):
 
 class OutputError(BatchSDXLError):
     """A finished image cannot be written."""
+
+
+class MissingPackage(BatchSDXLError):
+    """A Python package is not there, or too old."""
+
+
+class OutOfMemory(BatchSDXLError, MemoryError):
+    """The device has not enough for the model or the images."""
+
+
+# ComfyUI shows a person the full name of a class, in which our package is called by its path.
+for _error in (BatchSDXLError, *BatchSDXLError.__subclasses__()):
+    _error.__module__ = "batch_sdxl"

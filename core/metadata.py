@@ -4,8 +4,10 @@ It carries three kinds of text, which `image_texts` puts where each format has r
 
 `batch_sdxl`
     our own record, JSON: the image's request under the names of `ImageRequest` (an input image by
-    name and SHA-256 of its pixels), `model` (name, SHA-256), `numerics` (of
-    `numerics.fingerprint`), `identity` (of `identity.identity`), and `version` of this form.
+    name and SHA-256 of its pixels), `model` (name, SHA-256, and that of its `files` alone if
+    anything was changed), what was changed: `vae`, `loras` (names, SHA-256) and `noise`;
+    `inversions` that were called, `numerics` (of `numerics.fingerprint`), `identity` (of
+    `identity.identity`), and `version` of this form.
 `parameters`
     the same as the line that AUTOMATIC1111's web UI writes, which Civitai and most tools read.
 `prompt`, `workflow`
@@ -36,6 +38,9 @@ KEY = "batch_sdxl"
 VERSION = 1
 
 Record = dict[str, Any]
+
+#: So many digits of a SHA-256 do other tools write and look up.
+_HASH = 10
 
 #: Our samplers and spacings -> the names of AUTOMATIC1111's web UI, where it has one.
 _A1111_SAMPLERS = {
@@ -90,6 +95,11 @@ def describe(request: ImageRequest, model: Model, geometry: Geometry) -> Record:
     if request.image is not None:
         record["strength"] = request.strength
         record["image"] = {"name": request.image.name, "sha256": request.image.digest}
+    if model.given_vae is not None:
+        name, digest = model.given_vae
+        record["vae"] = {"name": name, "sha256": digest}
+    if model.noise:
+        record["noise"] = dict(model.noise)
     if model.loras:
         record["loras"] = [
             {
@@ -106,11 +116,18 @@ def describe(request: ImageRequest, model: Model, geometry: Geometry) -> Record:
         record
         | conditioning(request)
         | {
-            "model": {"name": model.name, "sha256": model.digest},
+            "model": _model(model),
             "numerics": numerics,
             "identity": identity(request, model.digest, numerics, inversions),
         }
     )
+
+
+def _model(model: Model) -> dict[str, str]:
+    named = {"name": model.name, "sha256": model.digest}
+    contents = model.contents
+    # The hash by which other tools know the model.
+    return named | ({"files": contents.files_digest} if contents.changes else {})
 
 
 def to_request(record: Mapping[str, Any], image: SourceImage | None = None) -> ImageRequest:
@@ -144,9 +161,12 @@ def parameters(record: Mapping[str, Any]) -> str:
         "CFG scale": record["guidance_scale"],
         "Seed": record["seed"],
         "Size": f"{record['width']}x{record['height']}",
-        "Model hash": record["model"]["sha256"][:10],
+        "Model hash": _model_hash(record),
         "Model": record["model"]["name"],
     }
+    if "vae" in record:
+        settings["VAE hash"] = record["vae"]["sha256"][:_HASH]
+        settings["VAE"] = record["vae"]["name"]
     if "variation_strength" in record:
         settings["Variation seed"] = record["variation_seed"]
         settings["Variation seed strength"] = record["variation_strength"]
@@ -159,8 +179,29 @@ def parameters(record: Mapping[str, Any]) -> str:
     lines = [record["prompt"]]
     if record["negative_prompt"]:
         lines.append(f"Negative prompt: {record['negative_prompt']}")
-    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in settings.items()))
+    said = [f"{name}: {_quoted(value)}" for name, value in settings.items()]
+    hashes = _hashes(record)
+    if len(hashes) > 1:
+        said.append(f"Hashes: {json.dumps(hashes)}")
+    lines.append(", ".join(said))
     return "\n".join(lines)
+
+
+def _model_hash(record: Mapping[str, Any]) -> str:
+    model = record["model"]
+    return str(model.get("files", model["sha256"])[:_HASH])
+
+
+def _hashes(record: Mapping[str, Any]) -> dict[str, str]:
+    """What the image was made with, in the form in which Civitai looks it up."""
+    hashes = {"model": _model_hash(record)}
+    if "vae" in record:
+        hashes["vae"] = record["vae"]["sha256"][:_HASH]
+    for lora in record.get("loras", []):
+        hashes[f"lora:{lora['name']}"] = lora["sha256"][:_HASH]
+    for name, digest in record.get("inversions", {}).items():
+        hashes[f"embed:{name}"] = digest[:_HASH]
+    return hashes
 
 
 def _quoted(value: object) -> str:
@@ -191,11 +232,18 @@ def _is_record(record: Any) -> bool:
     """Whether it is one of this version, with everything that making the image again needs."""
     model, numerics, image = record["model"], record["numerics"], record.get("image")
     texts = [model["name"], model["sha256"], numerics["dtype"], record["scheduler"]]
-    if image is not None:
-        texts += [image["name"], image["sha256"]]
+    loras, inversions = record.get("loras", []), dict(record.get("inversions", {}))
+    for named in (image, record.get("vae"), *loras):
+        if named is not None:
+            texts += [named["name"], named["sha256"]]
+    weights = [lora[key] for lora in loras for key in ("weight", "text_weight")]
+    noise = {"prediction_type": None, "zero_terminal_snr": None} | record.get("noise", {})
     return (
         record["version"] == VERSION
-        and all(isinstance(text, str) for text in texts)
+        and all(isinstance(text, str) for text in (*texts, *inversions, *inversions.values()))
+        and all(isinstance(weight, int | float) for weight in weights)
+        and len(noise) == 2
+        and isinstance(noise["zero_terminal_snr"], bool | None)
         and isinstance(numerics["rows"], int)
         and isinstance(numerics["threads"], int | None)
     )

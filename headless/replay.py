@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import glob
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import BatchSDXLError, InvalidImage, InvalidRequest
-from ..core.images.source import FITS, SourceImage, read_frames, read_image
+from ..core.errors import InvalidImage, InvalidRequest, ModelNotFound
+from ..core.images.source import read_image
 from ..core.metadata import Record, read_record, to_request
 from ..core.request import ImageRequest
 from ..core.saving.png16 import to_uint16
 from ..core.saving.writer import keeps_pixels
 from ..nodes import host
 from ..nodes.load_sdxl import DEMO
+from .finder import Finder
 
 if TYPE_CHECKING:
     from ..core.engine import Engine, GeneratedImage
@@ -53,24 +52,25 @@ class Comparison:
 
 
 class Replay:
-    """Makes images again, each alone, with the models and input images that it finds."""
+    """Makes images again, each alone, with the models and other files that it finds."""
 
     def __init__(self, model: str | None, folders: Sequence[Path]) -> None:
         """Nothing is loaded yet.
 
         Args:
             model: name or path to use in place of the one that files name.
-            folders: where input images are looked for, beside each file's own folder.
+            folders: where input images, LoRAs and the like are looked for, beside each file's own
+                folder.
         """
         self._model_name = model
-        self._folders = folders
+        self._finder = Finder(folders)
         self._load = lru_cache(maxsize=1)(self._load_model)
 
     def verify(self, file: Path) -> Comparison:
         """Make the image of a file again and compare the pixels.
 
         Raises:
-            BatchSDXLError: the file has no record, or its model or input image is missing.
+            BatchSDXLError: the file has no record, or what it was made with is missing.
         """
         record = read_record(file)
         if not keeps_pixels(file):
@@ -79,7 +79,7 @@ class Replay:
                 f"{file}, which does not",
                 "Use batch-sdxl reproduce and compare by eye.",
             )
-        again, elsewhere = self._again(record, self._request(record, file))
+        again, _, elsewhere = self._again(record, self._request(record, file), file.parent)
         # 16 bits: unrounded ones, or 8 bits spread over them, which is a multiple of 257.
         values = np.rint(read_image(file).pixels.astype(np.float64) * 65535).astype(int)
         spread = bool((values % 257 == 0).all())
@@ -116,81 +116,98 @@ class Replay:
         record = read_record(file)
         request = self._request(record, file)
         request = replace(request, **_typed(request, changes))
-        again, elsewhere = self._again(record, request)
-        return self._engine(record).describe(again.request), again.pixels, elsewhere
+        again, here, elsewhere = self._again(record, request, file.parent)
+        return here, again.pixels, elsewhere
 
     def _again(
-        self, record: Record, request: ImageRequest
-    ) -> tuple[GeneratedImage, tuple[str, ...]]:
+        self, record: Record, request: ImageRequest, beside: Path
+    ) -> tuple[GeneratedImage, Record, tuple[str, ...]]:
+        """The image, its record of today, and what is not as it was."""
         with _threads(record["numerics"]["threads"]):
-            engine = self._engine(record)
-            here = engine.describe(request)
+            engine = self._engine(record, beside)
             (again,) = engine.generate([request])
-        there = record["numerics"] | {"model": record["model"]["sha256"][:10]}
-        now = here["numerics"] | {"model": here["model"]["sha256"][:10]}
-        return again, tuple(
+            here = engine.describe(again.request)
+        there, now = _making(record), _making(here)
+        elsewhere = tuple(
             f"{name}: {value} there, {now.get(name)} here"
             for name, value in there.items()
             if now.get(name) != value
         )
+        return again, here, elsewhere
 
-    def _engine(self, record: Record) -> Engine:
+    def _engine(self, record: Record, beside: Path) -> Engine:
         from ..core.engine import Engine
+        from ..core.models.digest import digest_file
+        from ..core.models.inversion import with_inversions
         from ..core.models.lora import apply_lora
+        from ..core.models.vae import own_vae_contents
         from ..core.numerics import Geometry
 
+        def find(kind: str, name: str, sha256: str) -> Path:
+            return self._finder.weights(kind, f"{name}.safetensors", sha256, beside, digest_file)
+
+        vae = None
+        if own := record.get("vae"):
+            vae = self._finder.weights(
+                "vae", own["name"], own["sha256"], beside, lambda p: own_vae_contents(p).digest
+            )
         numerics = record["numerics"]
-        model = self._load(self._model_name or record["model"]["name"], numerics["dtype"])
+        name = self._model_name or self._local(record["model"]["name"])
+        noise = tuple(record.get("noise", {}).items())
+        model = self._load(name, numerics["dtype"], vae, noise)
         for lora in record.get("loras", []):
-            path = host.current().file_path("loras", lora["name"])
+            path = find("loras", lora["name"], lora["sha256"])
             model = apply_lora(model, path, lora["weight"], lora["text_weight"])
+        called = record.get("inversions", {}).items()
+        model = with_inversions(
+            model, {name: find("embeddings", name, sha256) for name, sha256 in called}
+        )
         return Engine(model, geometry=Geometry(numerics["rows"], numerics.get("vae_tile")))
 
-    def _load_model(self, name: str, dtype: str) -> Model:
+    def _local(self, name: str) -> str:
+        """The name of a model, which a file may have anyone download: so it must be here."""
+        from ..core.models.model import find_model
+
+        try:
+            find_model(host.current().model_path(name))
+        except ModelNotFound as error:
+            raise ModelNotFound(
+                error.expected, error.got, f"Name it, or another one: --model {name}."
+            ) from error
+        return name
+
+    def _load_model(
+        self, name: str, dtype: str, vae: Path | None, noise: tuple[tuple[str, Any], ...]
+    ) -> Model:
         import torch
 
         from ..core.models.model import load_model
 
-        path = DEMO if name == DEMO else host.current().model_path(name)
-        return load_model(path, dtype=getattr(torch, dtype))
+        return load_model(
+            DEMO if name == DEMO else host.current().model_path(name),
+            dtype=getattr(torch, dtype),
+            vae=vae,
+            tokenizer_folders=host.current().tokenizer_folders(),
+            **dict(noise),
+        )
 
     def _request(self, record: Record, file: Path) -> ImageRequest:
         wanted = record.get("image")
-        image = None if wanted is None else self._find(wanted, file.parent, record)
-        return to_request(record, image)
-
-    def _find(self, wanted: Mapping[str, str], folder: Path, record: Record) -> SourceImage:
-        """The input image of that name whose pixels are the ones that were used."""
+        if wanted is None:
+            return to_request(record)
         size = (record["width"], record["height"])
-        roots = [folder, *self._folders, *host.current().input_folders()]
-        # `clip.gif#3` is the third frame of clip.gif.
-        file, frame = re.fullmatch(r"(.*?)(?:#(\d+))?", wanted["name"], re.DOTALL).groups()  # type: ignore[union-attr]
-        name = glob.escape(Path(file).name)
-        seen = 0
-        for path in (p for root in roots for way in (name, f"*/{name}") for p in root.glob(way)):
-            seen += 1
-            for image in _versions(path, int(frame or 1), size):
-                if image.digest == wanted["sha256"]:
-                    return image
-        found = f"{seen} of that name with other pixels" if seen else "none"
-        raise InvalidImage(
-            f"the input image {wanted['name']} in {', '.join(map(str, dict.fromkeys(roots)))}",
-            found,
-            "Put the image that was used there, or name its folder with --images.",
-        )
+        return to_request(record, self._finder.image(wanted, size, file.parent))
 
 
-def _versions(path: Path, frame: int, size: tuple[int, int]) -> Iterator[SourceImage]:
-    """A frame of a file as it is, and brought to a size in each of our ways."""
-    ways: list[tuple[tuple[int, int] | None, str]] = [
-        (None, "crop"),
-        *((size, fit) for fit in FITS),
-    ]
-    for sides, fit in ways:
-        # Another file of that name may be no image, or have fewer frames.
-        with suppress(BatchSDXLError):
-            *_, image = read_frames(path, [sides] * frame, fit)
-            yield image
+def _making(record: Record) -> dict[str, Any]:
+    """What an image was made with, beside its request."""
+    named = {"model": record["model"]["sha256"][:10]}
+    if "vae" in record:
+        named["vae"] = record["vae"]["sha256"][:10]
+    named |= {f"lora {lora['name']}": lora["sha256"][:10] for lora in record.get("loras", [])}
+    words = record.get("inversions", {}).items()
+    named |= {f"embedding {name}": sha256[:10] for name, sha256 in words}
+    return {**record["numerics"], **named}
 
 
 def _typed(request: ImageRequest, changes: Mapping[str, str]) -> dict[str, Any]:

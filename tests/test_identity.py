@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, SourceImage, load_model
 from batch_sdxl.core.identity import identity
+from batch_sdxl.core.models.contents import Contents
 from batch_sdxl.core.models.digest import digest_files
 from batch_sdxl.core.numerics import fingerprint
 from PIL import Image
@@ -65,6 +67,16 @@ def test_the_digest_of_a_model_is_its_content(
     content[-1] ^= 1
     weights.write_bytes(content)
     assert load_model(copy, device="cpu").digest != tiny.digest
+
+
+def test_the_digest_of_one_file_is_the_one_that_others_compute(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"weights")
+    one = Contents(file, (file,))
+    assert one.digest == hashlib.sha256(b"weights").hexdigest()
+    changed = one.changed("vae 0")
+    assert changed.digest != one.digest == changed.files_digest
+    assert Contents(tmp_path, (file,)).digest != one.digest
 
 
 def test_digests_are_remembered_until_the_file_changes(

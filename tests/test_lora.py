@@ -233,7 +233,13 @@ def test_alpha_is_read_from_the_configuration_of_peft(tiny: Model, tmp_path: Pat
 @pytest.mark.parametrize(
     ("tensors", "found"),
     [
-        ({"lora_unet_mid_block.hada_w1_a": (4, 4)}, "of another kind"),
+        *(
+            ({f"lora_unet_mid_block_attentions_0_proj_in.{part}": (4, 4)}, "of another kind")
+            for part in (
+                *("hada_w1_a", "lokr_w1", "oft_blocks", "oft_diag", "dora_scale"),
+                *("lora_mid.weight", "diff", "diff_b", "w_norm", "on_input", "a1.weight"),
+            )
+        ),
         ({"unet.x.lora_magnitude_vector": (4,)}, "of another kind"),
         ({"lora_te_text_model_x.lora_up.weight": (4, 4)}, "which SDXL has not"),
         ({"transformer.x.lora_A.weight": (4, 4)}, "which SDXL has not"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from batch_sdxl.core import load_model
+from batch_sdxl.core import Model, load_model
 from batch_sdxl.core.errors import InvalidRequest, ModelNotFound, UnsupportedModel
 from batch_sdxl.core.models.vae import decode, encode
 from diffusers import AutoencoderKL
@@ -15,6 +15,17 @@ def test_a_folder_loads_in_the_dtype_asked_for(tiny_folder: Path) -> None:
     model = load_model(tiny_folder, device="cpu", dtype="bf16")
     assert model.dtype == model.unet.dtype == model.text_encoders[1].dtype == torch.bfloat16
     assert load_model(tiny_folder, device="cpu").dtype == torch.float32
+
+
+def test_weights_in_pieces_are_put_together(tiny: Model, tiny_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    tiny.unet.save_pretrained(folder / "unet", max_shard_size="1MB")
+    assert len(list((folder / "unet").glob("*.safetensors"))) > 1
+    model = load_model(folder, device="cpu")
+    assert torch.equal(model.unet.conv_in.weight, tiny.unet.conv_in.weight)
+    assert torch.equal(model.unet.conv_out.weight, tiny.unet.conv_out.weight)
+    assert model.digest != tiny.digest
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
@@ -32,6 +43,30 @@ def test_another_kind_of_model_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "model_index.json").write_text(content)
     with pytest.raises(UnsupportedModel, match="StableDiffusionXLPipeline"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "found"),
+    [
+        ("model_index.json", {"text_encoder": [None, None]}, "an SDXL refiner"),
+        ("unet/config.json", {"in_channels": 9}, "inpainting or editing, with 9 input channels"),
+        ("unet/config.json", {"in_channels": 8}, "inpainting or editing, with 8 input channels"),
+        (
+            "scheduler/scheduler_config.json",
+            {"_class_name": "EDMDPMSolverMultistepScheduler"},
+            "noise levels are not SDXL's",
+        ),
+    ],
+)
+def test_relatives_of_sdxl_are_refused(
+    tiny_folder: Path, tmp_path: Path, file: str, changes: dict[str, Any], found: str
+) -> None:
+    """Their folders have pipelines of SDXL's name."""
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UnsupportedModel, match=found):
+        load_model(folder, device="cpu")
 
 
 @pytest.mark.parametrize("part", ["unet", "text_encoder_2", "tokenizer", "scheduler"])
@@ -91,6 +126,10 @@ def test_a_missing_vae_is_named(tiny_folder: Path) -> None:
 
 
 def test_what_is_no_vae_is_refused(tiny_folder: Path) -> None:
+    pickled = tiny_folder.parent / "sdxl.vae.pt"
+    pickled.write_bytes(b"PK\x03\x04")
+    with pytest.raises(UnsupportedModel, match="pickled"):
+        load_model(tiny_folder, device="cpu", vae=pickled)
     with pytest.raises(UnsupportedModel, match="a VAE of SDXL"):
         unet = tiny_folder / "unet" / "diffusion_pytorch_model.safetensors"
         load_model(tiny_folder, device="cpu", vae=unet)

@@ -38,14 +38,18 @@ FAMILIES = {
     "ControlNet": {"control_model.time_embed.0.weight": (1280, 320)},
     "LoRA": {"lora_unet_down_blocks_1_attentions_0_proj_in.lora_down.weight": (8, 640)},
     "Playground": {"edm_mean": (4,)},
+    "CosXL": {"edm_vpred.sigma_max": ()},
     "VAE alone": {"decoder.conv_in.weight": (512, 4, 3, 3)},
     "UNet alone": {
         UNET + "input_blocks.0.0.weight": (320, 4, 3, 3),
         UNET + "label_emb.0.0.weight": (1280, 2816),
     },
-    "9 input channels": {
-        UNET + "input_blocks.0.0.weight": (320, 9, 3, 3),
-        UNET + "label_emb.0.0.weight": (1280, 2816),
+    **{
+        f"inpainting or editing, with {channels} input channels": {
+            UNET + "input_blocks.0.0.weight": (320, channels, 3, 3),
+            UNET + "label_emb.0.0.weight": (1280, 2816),
+        }
+        for channels in (8, 9)
     },
     "diffusers' layout": {"down_blocks.0.resnets.0.conv1.weight": (320, 320, 3, 3)},
     "no model known": {"something.weight": (2, 2)},
@@ -72,6 +76,8 @@ def assert_one_sentence(error: BatchSDXLError, path: Path) -> None:
     [
         ("model.ckpt", b"PK\x03\x04", "pickled"),
         ("model.pt", b"\x80\x02}q\x00.", "pickled"),
+        ("model.pth", b"", "pickled"),
+        ("model.bin", b"PK\x03\x04", "pickled"),
         ("renamed.safetensors", b"PK\x03\x04" + bytes(99), "pickled"),
         ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         ("model.safetensors", b"<!DOCTYPE html>", "web page"),

@@ -1,20 +1,15 @@
-"""Prompts as users write them: weights, any length, BREAK, textual inversions."""
+"""Prompts as users write them: weights, any length, BREAK."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from batch_sdxl.core import Engine, GeneratedImage, Geometry, ImageRequest, Model
-from batch_sdxl.core.errors import InvalidPrompts, ModelNotFound, UnsupportedModel
-from batch_sdxl.core.metadata import describe
-from batch_sdxl.core.models.inversion import with_inversions
-from batch_sdxl.core.text.chunks import called_inversions, to_chunks, to_ids
+from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model
+from batch_sdxl.core.text.chunks import to_chunks, to_ids
 from batch_sdxl.core.text.encoder import TextEncoder
 from batch_sdxl.core.text.syntax import Piece, parse
-from safetensors.torch import save_file
 
 Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
 
@@ -179,76 +174,3 @@ def test_rows_of_different_lengths_share_no_call(tiny: Model) -> None:
         hook.remove()
     assert len(images) == 6
     assert set(lengths) == {77, 2 * 77, 3 * 77}
-
-
-@pytest.fixture
-def learned(tiny: Model, tmp_path: Path) -> dict[str, Path]:
-    """A word whose vectors are those of `red circle`, and another one of noise."""
-    ids = tiny.tokenizers[0]("red circle").input_ids[1:-1]
-    known = [e.get_input_embeddings().weight[ids].clone() for e in tiny.text_encoders]
-    draw = torch.Generator().manual_seed(0)
-    contents = {
-        "redcircle": dict(zip(("clip_l", "clip_g"), known, strict=True)),
-        "red": {f"text_encoders_{n}": torch.randn(3, 32, generator=draw) for n in (0, 1)},
-    }
-    for name, tensors in contents.items():
-        save_file(tensors, tmp_path / f"{name}.safetensors")
-    return {name: tmp_path / f"{name}.safetensors" for name in contents}
-
-
-def test_a_textual_inversion_stands_where_its_vectors_tokens_would(
-    tiny: Model, learned: dict[str, Path]
-) -> None:
-    model = with_inversions(tiny, learned)
-    expected = encode(tiny, "a red circle, blue")
-    for prompt in ("a embedding:redcircle , blue", "a embedding:redcircle, blue"):
-        result = encode(model, prompt)
-        torch.testing.assert_close(result.prompt_embeds, expected.prompt_embeds)
-        torch.testing.assert_close(result.pooled_prompt_embeds, expected.pooled_prompt_embeds)
-    heavy = encode(model, "a (embedding:redcircle:1.3), blue").prompt_embeds
-    torch.testing.assert_close(heavy, encode(tiny, "a (red circle:1.3), blue").prompt_embeds)
-    assert not torch.allclose(encode(model, "embedding:red").prompt_embeds, expected.prompt_embeds)
-
-
-def test_encoding_leaves_the_text_encoders_as_they_were(
-    tiny: Model, learned: dict[str, Path]
-) -> None:
-    before = encode(tiny, "a red circle").prompt_embeds
-    encode(with_inversions(tiny, learned), "embedding:red")
-    assert torch.equal(encode(tiny, "a red circle").prompt_embeds, before)
-    assert tiny.inversions == {}
-
-
-def test_only_images_that_call_a_textual_inversion_depend_on_it(
-    tiny: Model, learned: dict[str, Path]
-) -> None:
-    model = with_inversions(tiny, learned)
-    one = ImageRequest(prompt="a", seed=1, width=64, height=64)
-    other = replace(one, prompt="embedding:red")
-    assert describe(one, model, Geometry(8)) == describe(one, tiny, Geometry(8))
-    record = describe(other, model, Geometry(8))
-    assert record["inversions"] == {"red": model.inversions["red"].digest}
-    assert describe(replace(other, seed=2), model, Geometry(8))["identity"] != record["identity"]
-    renamed = with_inversions(tiny, {"red": learned["redcircle"]})
-    assert describe(other, renamed, Geometry(8))["identity"] != record["identity"]
-    unused = replace(one, negative_prompt="embedding:red", guidance_scale=1.0)
-    assert "inversions" not in describe(unused, model, Geometry(8))
-
-
-def test_the_longest_name_is_called(tiny: Model, learned: dict[str, Path]) -> None:
-    inversions = with_inversions(tiny, learned).inversions
-    assert called_inversions("embedding:redcircle, embedding:red.", inversions) == {
-        "redcircle",
-        "red",
-    }
-    with pytest.raises(InvalidPrompts, match=r"embedding:blue\. There is red, redcircle"):
-        called_inversions("embedding:blue", inversions)
-
-
-def test_what_is_no_textual_inversion_for_sdxl_is_refused(tiny: Model, tmp_path: Path) -> None:
-    path = tmp_path / "old.safetensors"
-    save_file({"emb_params": torch.ones(2, 32)}, path)
-    with pytest.raises(UnsupportedModel, match=r"vectors of 32 and 32.*emb_params"):
-        with_inversions(tiny, {"old": path})
-    with pytest.raises(ModelNotFound, match="absent"):
-        with_inversions(tiny, {"absent": tmp_path / "absent.safetensors"})

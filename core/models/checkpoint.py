@@ -86,6 +86,10 @@ class Checkpoint:
         """
         return _load(self.path, self._parts[name], device, dtype)
 
+    def skeleton(self, name: str) -> Any:
+        """A component without its weights, on torch's `meta` device."""
+        return self._parts[name].module
+
     def contents(self, *, with_vae: bool) -> Contents:
         """The file; a VAE in it that is not used counts, since the file is hashed as a whole."""
         return Contents(self.path, (self.path,))

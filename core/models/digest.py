@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def digest_files(root: Path, files: Sequence[Path]) -> str:
-    """SHA-256 over the names below `root` and the contents of files, in hexadecimal.
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal, as others compute it too.
 
-    Each file's own hash is kept in the user's cache folder, and taken from there while path, size
-    and time of change are the same: gigabytes of weights are read once.
+    It is kept in the user's cache folder, and taken from there while path, size and time of change
+    are the same: gigabytes of weights are read once.
     """
+    remembered = _Memory()
+    digest = remembered.of(path)
+    remembered.save()
+    return digest
+
+
+def digest_files(root: Path, files: Sequence[Path]) -> str:
+    """SHA-256 over the names below `root` and the `digest_file`s of files, in hexadecimal."""
     remembered = _Memory()
     lines = [f"{remembered.of(path)}  {path.relative_to(root).as_posix()}" for path in files]
     remembered.save()

@@ -56,6 +56,8 @@ def _other_family(header: Header) -> str | None:
             return family
     if "edm_mean" in names:
         return "Playground 2.5, whose noise levels are not SDXL's"
+    if has("edm_vpred.sigma_max"):
+        return "CosXL, whose noise levels are not SDXL's"
     if not has(_UNET + "input_blocks.0."):
         if has("down_blocks.0.resnets."):
             return "one part of a model in diffusers' layout (load its folder instead)"

@@ -36,6 +36,8 @@ class DiffusersFolder:
             UnsupportedModel: it is not an SDXL model.
         """
         _check_index(path)
+        _check_kind(path)
+        _check_guidance(path)
         self._path = path
 
     @property
@@ -55,6 +57,21 @@ class DiffusersFolder:
             UnsupportedModel: it is not there, or damaged.
         """
         return load_part(self._path / name, name, device, dtype)
+
+    def skeleton(self, name: str) -> Any:
+        """A component without its weights, on torch's `meta` device.
+
+        Raises:
+            UnsupportedModel: it is not there.
+        """
+        folder = self._path / name
+        with _reading(folder), torch.device("meta"):
+            if not any(folder.glob("*.safetensors")):
+                raise OSError("no weights in .safetensors")
+            component = _component(name)
+            if hasattr(component, "load_config"):  # diffusers' way, else transformers'
+                return component.from_config(component.load_config(folder))
+            return component(component.config_class.from_pretrained(folder))
 
     def load_tokenizers(self) -> tuple[Any, Any]:
         """Of CLIP ViT-L and of OpenCLIP bigG.
@@ -104,7 +121,7 @@ def load_part(folder: Path, name: str, device: torch.device, dtype: torch.dtype)
         module = _component(name).from_pretrained(
             folder,
             dtype=dtype,
-            variant=_variant(folder),
+            variant=variant(folder),
             use_safetensors=True,  # pickled weights can run any program when they are opened
             local_files_only=True,
         )
@@ -120,13 +137,56 @@ def upcasts(folder: Path) -> bool:
 
 def part_files(folder: Path) -> list[Path]:
     """The files that a part is loaded from."""
-    half = _variant(folder) is not None
+    half = variant(folder) is not None
     return [
         path
         for path in sorted(folder.iterdir())
         if path.suffix in (".json", ".txt")
         or (path.suffix == ".safetensors" and (".fp16" in path.name) == half)
     ]
+
+
+def _check_kind(folder: Path) -> None:
+    """Refuse relatives of SDXL, which have pipelines of its name too."""
+    index, unet, scheduler = (
+        read_config(folder / name)
+        for name in ("model_index.json", "unet/config.json", "scheduler/scheduler_config.json")
+    )
+    found = None
+    if index.get("text_encoder") == [None, None]:
+        found = "an SDXL refiner"
+    elif unet.get("in_channels", 4) != 4:
+        found = f"a model for inpainting or editing, with {unet['in_channels']} input channels"
+    elif str(scheduler.get("_class_name")).startswith("EDM"):
+        found = "a model whose noise levels are not SDXL's"
+    if found:
+        raise UnsupportedModel(
+            "an SDXL model",
+            f"{folder}, which holds {found}",
+            "Use an SDXL base model or a fine-tune of it.",
+        )
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """What a JSON file says; nothing where it cannot be read, which is told when it is loaded."""
+    try:
+        return dict(json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _check_guidance(path: Path) -> None:
+    """Refuse the one kind of model whose UNet is told the guidance scale, which we never do."""
+    try:
+        config = dict(json.loads((path / "unet" / "config.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return  # told when the part is loaded
+    if config.get("time_cond_proj_dim") is not None:
+        raise UnsupportedModel(
+            "a UNet that is not told the guidance scale",
+            f"{path}, a latent consistency model whose UNet is (time_cond_proj_dim)",
+            "Apply LCM-LoRA to an SDXL model instead.",
+        )
 
 
 def _component(name: str) -> Any:
@@ -156,8 +216,8 @@ def _reading(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _variant(folder: Path) -> str | None:
-    """`fp16` where the weights are there in that variant only."""
+def variant(folder: Path) -> str | None:
+    """`fp16` where the weights of a part are there in that variant only."""
     weights = list(folder.glob("*.safetensors"))
     return "fp16" if weights and all(".fp16" in path.name for path in weights) else None
 

@@ -95,6 +95,7 @@ def _with_loras(base: Model, loras: Sequence[Lora]) -> Model:
                 for lora in loras
                 if name in lora.changes
             ],
+            base.device,
         )
         for name, module in _components(base).items()
     }
@@ -109,19 +110,25 @@ def _with_loras(base: Model, loras: Sequence[Lora]) -> Model:
     )
 
 
-def _changed(module: Any, changes: Sequence[tuple[float, dict[str, Factors]]]) -> Any:
-    """A copy of a component with changed weights, which shares the others."""
+def _changed(
+    module: Any, changes: Sequence[tuple[float, dict[str, Factors]]], device: torch.device
+) -> Any:
+    """A copy of a component with changed weights, which shares the others.
+
+    Sums are made on the model's device, wherever the weights lie: elsewhere they have other bits.
+    """
     tensors = chain(module.parameters(), module.buffers())
     shared = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
     for path in sorted({path for _, factors in changes for path in factors}):
         layer = shared.get_submodule(path)
         weight = layer.weight
-        total = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-        with deterministic(weight.device):
+        total = torch.zeros(weight.shape, dtype=torch.float32, device=device)
+        with deterministic(device):
             for factor, factors in changes:
                 if path in factors:
                     up, down, scale = factors[path]
                     product = up.to(total) @ down.to(total)
                     total += factor * scale * product.reshape(weight.shape)
-        layer.weight = torch.nn.Parameter((weight + total).to(weight.dtype), requires_grad=False)
+        changed = (weight.to(device) + total).to(weight.device, weight.dtype)
+        layer.weight = torch.nn.Parameter(changed, requires_grad=False)
     return shared

@@ -35,7 +35,10 @@ _TENSOR = re.compile(
 _ROLES = {"down": "down", "A": "down", "up": "up", "B": "up"}
 
 #: Parts of names by which other ways to change weights are known.
-_OTHER_METHODS = ("hada_", "lokr_", "oft_", "dora_scale", "lora_magnitude", "lora_mid", ".diff")
+_OTHER_METHODS = (
+    *("hada_", "lokr_", "oft_", "dora_scale", "lora_magnitude", "lora_mid", ".diff"),
+    *(".w_norm", ".b_norm", ".on_input", ".a1.", ".set_weight"),
+)
 
 
 class Factors(NamedTuple):

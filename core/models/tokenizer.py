@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelNotFound
+from .hub import fetch_files, list_files
 
 #: A tokenizer is these two files.
 FILES = ("vocab.json", "merges.txt")
@@ -29,8 +30,8 @@ CLIP_VOCABULARY = "64b85eec9307ffac25105ea5c4a2f6538baa1728289342f6b9f2aba7a0bdc
 def load_tokenizers(folder: Path, others: Sequence[Path] = ()) -> tuple[Any, Any]:
     """The tokenizers of CLIP ViT-L and of OpenCLIP bigG, which share their vocabulary.
 
-    Looked for in the checkpoint's folder and its subfolder `tokenizer`, in `others`, and in the
-    Hugging Face cache of this machine.
+    Looked for in the checkpoint's folder and its subfolder `tokenizer`, in `others`, in the Hugging
+    Face cache of this machine, and at last on the hub.
 
     Args:
         folder: that the checkpoint lies in.
@@ -66,18 +67,28 @@ def digest_vocabulary(tokenizer: Any) -> str:
     return hashlib.sha256(words.encode()).hexdigest()
 
 
-def _find(folders: Sequence[Path]) -> Path:
+def find_tokenizer(folders: Sequence[Path]) -> Path | None:
+    """The folder with the two files on this machine: one of these, or of the cache."""
     for folder in folders:
         if all((folder / name).is_file() for name in FILES):
             return folder
-    cached = _cached()
-    if cached is not None:
-        return cached
-    raise ModelNotFound(
-        f"CLIP's tokenizer, the files {' and '.join(FILES)}",
-        f"none in {', '.join(map(str, folders))} or the Hugging Face cache",
-        "Put the two files of openai/clip-vit-large-patch14 beside the checkpoint.",
-    )
+    return _cached()
+
+
+def _find(folders: Sequence[Path]) -> Path:
+    found = find_tokenizer(folders)
+    if found is not None:
+        return found
+    repository, subfolder = _REPOSITORIES[-1]
+    try:
+        list_files(repository)
+        return fetch_files(repository, [subfolder + name for name in FILES]) / subfolder
+    except ModelNotFound as error:
+        raise ModelNotFound(
+            f"CLIP's tokenizer, the files {' and '.join(FILES)}",
+            f"none in {', '.join(map(str, folders))}, {error.got}",
+            f"Put the two files of {repository} beside the checkpoint.",
+        ) from error
 
 
 def _cached() -> Path | None:

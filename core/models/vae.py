@@ -25,12 +25,31 @@ def vae_dtype(force_upcast: bool, dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if force_upcast and dtype == torch.float16 else dtype
 
 
-def load_own_vae(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, str]:
-    """A VAE of its own, and the SHA-256 of its content.
+def own_vae_contents(path: Path) -> Contents:
+    """The files of a VAE of its own.
 
     Args:
         path: of a .safetensors file in the original or diffusers' layout, of a diffusers folder of
             a VAE, or of one that holds a folder `vae`.
+
+    Raises:
+        ModelNotFound: there is nothing.
+    """
+    if path.is_file():
+        return Contents(path, (path,))
+    folder = path / "vae" if (path / "vae").is_dir() else path
+    if not (folder / "config.json").is_file():
+        raise ModelNotFound(
+            "a VAE, a .safetensors file or a folder with config.json", str(path), "Check the name."
+        )
+    return Contents(folder, tuple(part_files(folder)))
+
+
+def load_own_vae(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, str]:
+    """A VAE of its own, and the SHA-256 of its content.
+
+    Args:
+        path: as `own_vae_contents` takes it.
         device: to load to.
         dtype: of the model that it goes with.
 
@@ -38,17 +57,14 @@ def load_own_vae(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[
         ModelNotFound: there is nothing.
         UnsupportedModel: it is not an SDXL VAE, or a damaged one.
     """
-    if path.is_file():
+    contents = own_vae_contents(path)
+    if contents.root.is_file():
         # A file has no configuration, so it is taken for one that overflows.
         module = load_vae(path, device, vae_dtype(True, dtype))
-        return module, Contents(path, (path,)).digest
-    folder = path / "vae" if (path / "vae").is_dir() else path
-    if not (folder / "config.json").is_file():
-        raise ModelNotFound(
-            "a VAE, a .safetensors file or a folder with config.json", str(path), "Check the name."
-        )
-    module = load_part(folder, "vae", device, vae_dtype(upcasts(folder), dtype))
-    return module, Contents(folder, tuple(part_files(folder))).digest
+    else:
+        folder = contents.root
+        module = load_part(folder, "vae", device, vae_dtype(upcasts(folder), dtype))
+    return module, contents.digest
 
 
 @torch.inference_mode()

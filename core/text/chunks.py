@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from ..errors import InvalidPrompts
@@ -13,7 +15,11 @@ from .syntax import Piece, parse
 #: A word of at least so many tokens may be cut at the end of a chunk (ComfyUI's number).
 _LONG_WORD = 8
 
-_INVERSION = re.compile(r"embedding:\S+")
+_INVERSION = re.compile(r"embedding:(\S+)")
+#: What may follow a name: neither a letter nor a sign with one, which would make it another name.
+_END = re.compile(r"(\.safetensors)?(?!\w|[-./]\w)")
+#: Most names that a message tells.
+_TOLD = 5
 
 
 class Token(NamedTuple):
@@ -44,6 +50,8 @@ def to_chunks(
 
     Raises:
         InvalidPrompts: it calls a textual inversion that is not there.
+        ModelNotFound: the file of one that it calls is missing.
+        UnsupportedModel: the file of one that it calls is not made for SDXL.
     """
     limit = tokenizer.model_max_length - 2  # start and end take two places
     chunks: list[list[Token]] = [[]]
@@ -74,8 +82,7 @@ def called_inversions(prompt: str, inversions: Mapping[str, TextualInversion]) -
     Raises:
         InvalidPrompts: one is not there.
     """
-    calls = [match[0] for piece in parse(prompt) for match in _INVERSION.finditer(piece.text)]
-    return {_called(call, inversions) for call in calls}
+    return {call.name for piece in parse(prompt) for call in _calls(piece.text, inversions)}
 
 
 def _words(
@@ -83,13 +90,13 @@ def _words(
 ) -> list[list[Token]]:
     words: list[list[Token]] = []
     for text in piece.text.split():
-        while match := _INVERSION.search(text):
-            name = _called(match[0], inversions)
-            words += _tokens([text[: match.start()]], piece.weight, tokenizer)
-            count = len(inversions[name].vectors[0])
-            words.append([Token((name, place), piece.weight) for place in range(count)])
-            text = text[match.start() + len("embedding:") + len(name) :]
-        words += _tokens([text], piece.weight, tokenizer)
+        done = 0
+        for call in _calls(text, inversions):
+            words += _tokens([text[done : call.start]], piece.weight, tokenizer)
+            count = len(inversions[call.name].vectors[0])
+            words.append([Token((call.name, place), piece.weight) for place in range(count)])
+            done = call.end
+        words += _tokens([text[done:]], piece.weight, tokenizer)
     return words
 
 
@@ -98,14 +105,43 @@ def _tokens(texts: Sequence[str], weight: float, tokenizer: Any) -> list[list[To
     return [[Token(number, weight) for number in numbers[1:-1]] for numbers in ids]
 
 
-def _called(call: str, inversions: Mapping[str, TextualInversion]) -> str:
-    """The longest name that a call begins with: a comma may follow without a blank."""
-    text = call.removeprefix("embedding:")
-    names = [name for name in inversions if text.startswith(name)]
-    if not names:
-        raise InvalidPrompts(
-            "the name of a textual inversion",
-            call,
-            f"There is {', '.join(sorted(inversions)) or 'none'}; load it, or correct the name.",
-        )
-    return max(names, key=len)
+class _Call(NamedTuple):
+    """`embedding:name` at text[start:end]."""
+
+    name: str
+    start: int
+    end: int
+
+
+def _calls(text: str, inversions: Mapping[str, TextualInversion]) -> Iterator[_Call]:
+    """The calls in a text. Each means the longest name that it begins with."""
+    end = 0
+    while match := _INVERSION.search(text, end):
+        call = _as_file(match[1])
+        ends = {
+            name: found.end()
+            for name in inversions
+            if call.startswith(_as_file(name)) and (found := _END.match(call, len(name)))
+        }
+        if not ends:
+            raise InvalidPrompts(
+                "the name of a textual inversion (.safetensors)",
+                match[0],
+                f"There is {_near(match[1], inversions)}; load it, or correct the name.",
+            )
+        name = max(ends, key=len)
+        end = match.start(1) + ends[name]
+        yield _Call(name, match.start(), end)
+
+
+def _as_file(name: str) -> str:
+    """As the file system compares it, with / between folders."""
+    return os.path.normcase(name).replace("\\", "/")
+
+
+def _near(text: str, names: Mapping[str, TextualInversion]) -> str:
+    """The names most like a text, or all where they are few."""
+    near = get_close_matches(text, names, n=_TOLD) if len(names) > _TOLD else sorted(names)
+    if near or not names:
+        return ", ".join(near) or "none"
+    return f"none like it among {len(names)}"

@@ -44,6 +44,8 @@ class TextEncoder:
 
         Raises:
             InvalidPrompts: it calls a textual inversion that is not there.
+            ModelNotFound: the file of one that it calls is missing.
+            UnsupportedModel: the file of one that it calls is not made for SDXL.
         """
         return len(self._chunks(prompt)[0])
 

@@ -3,14 +3,26 @@
 import json
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
-from batch_sdxl.core import Engine, ImageRequest, Model, SourceImage
+from batch_sdxl.core import (
+    Engine,
+    ImageRequest,
+    Model,
+    SourceImage,
+    apply_lora,
+    load_model,
+    with_inversions,
+)
+from batch_sdxl.core.errors import ModelNotFound
 from batch_sdxl.core.metadata import parameters, png_texts, read_record
+from batch_sdxl.core.models.vae import own_vae_contents
 from batch_sdxl.core.prompts.prompt import Prompt
 from batch_sdxl.core.saving.writer import save_png
 from batch_sdxl.headless.bar import Bar
@@ -19,6 +31,7 @@ from batch_sdxl.headless.host import HeadlessHost
 from batch_sdxl.nodes import host
 from PIL import Image
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 
 Save = Callable[..., Path]
 
@@ -135,21 +148,131 @@ def test_a_missing_model_is_named(
     assert main(["verify", str(file), "--model", str(tiny_folder)]) == 0
 
 
+class Embeddings(host.Host):
+    """One with a folder of textual inversions, as ComfyUI has."""
+
+    def file_path(self, kind: str, name: str) -> Path:
+        return Path.cwd() / kind / name if kind == "embeddings" else Path(name)
+
+
+@pytest.fixture
+def changed(save: Save, tmp_path: Path, tiny_folder: Path) -> Path:
+    """An image of a model with everything that can be changed about it, in `out`."""
+    torch.manual_seed(0)
+    for folder in ("out", "loras", "embeddings/style"):
+        (tmp_path / folder).mkdir(parents=True)
+    vae = Path(shutil.copytree(tiny_folder / "vae", tmp_path / "out" / "fixed-vae"))
+    weights = load_file(vae / "diffusion_pytorch_model.safetensors")
+    weights["decoder.conv_out.bias"] += 0.1
+    save_file(weights, vae / "diffusion_pytorch_model.safetensors")
+    lora = tmp_path / "loras" / "style.safetensors"
+    write_lora(lora, 1.0)
+    word = tmp_path / "embeddings" / "style" / "red.safetensors"
+    save_file({name: torch.randn(2, 32) for name in ("clip_l", "clip_g")}, word)
+    model = load_model(
+        tiny_folder.name,
+        device="cpu",
+        dtype="fp32",
+        vae=vae,
+        prediction_type="v_prediction",
+        zero_terminal_snr=True,
+    )
+    model = with_inversions(apply_lora(model, lora, 0.5, 0.0), {"style/red": word})
+    engine = Engine(model)
+    request = ImageRequest(prompt="a embedding:style/red", seed=1, num_inference_steps=2)
+    (image,) = engine.generate([request])
+    record = engine.describe(image.request)
+    return save_png(tmp_path / "out", "x_*", image.pixels, png_texts(record, {}))
+
+
+def write_lora(path: Path, value: float) -> None:
+    down = torch.full((1, 4, 3, 3), value)
+    name = "lora_unet_conv_in"
+    save_file(
+        {f"{name}.lora_up.weight": torch.ones(32, 1, 1, 1), f"{name}.lora_down.weight": down}, path
+    )
+
+
+def test_a_changed_model_is_put_together_again(
+    changed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With files found beside the image, in a folder below this one, and in the host's."""
+    write_lora(tmp_path / "out" / "style.safetensors", 3.0)  # another one of that name
+    with host.use(Embeddings()):
+        assert main(["verify", str(changed)]) == 0
+        assert "not as it was" not in capsys.readouterr().out
+        assert main(["reproduce", str(changed), "--set", "seed=2"]) == 0
+        again = Path(capsys.readouterr().out.strip())
+        record = read_record(again)
+        assert record["seed"] == 2
+        assert record["noise"] == {"prediction_type": "v_prediction", "zero_terminal_snr": True}
+        assert record["vae"]["name"] == "fixed-vae"
+        assert record["model"] == read_record(changed)["model"]
+        shutil.move(tmp_path / "out" / "fixed-vae", again.parent)
+        assert main(["verify", str(again)]) == 0
+
+
+def test_what_a_model_was_changed_by_is_named_if_it_is_another(
+    changed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lora = tmp_path / "loras" / "style.safetensors"
+    with host.use(Embeddings()):
+        write_lora(lora, 2.0)
+        word = tmp_path / "embeddings" / "style" / "red.safetensors"
+        save_file({name: torch.zeros(2, 32) for name in ("clip_l", "clip_g")}, word)
+        assert main(["verify", str(changed)]) == 1
+        out = capsys.readouterr().out
+        assert "not as it was: lora style: " in out
+        assert "not as it was: embedding style/red: " in out
+        assert "pixels differ" in out
+        for path in (word, lora, changed.with_name("fixed-vae")):
+            path.rename(tmp_path / f"no-{path.name}")
+            assert main(["verify", str(changed)]) == 1
+            out = capsys.readouterr().out
+            assert out.startswith("not checked") and f"{path.name}, with which" in out
+
+
+def test_a_file_downloads_no_model(
+    save: Save, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Anyone can write a name into one."""
+    file = save()
+    record = read_record(file)
+    record["model"]["name"] = "some-one/sdxl"
+    other = save_png(file.parent, "other_*", np.asarray(Image.open(file)), png_texts(record, {}))
+    asked: list[str] = []
+
+    def refuse(name: str, **settings: Any) -> Path:
+        asked.append(name)
+        raise ModelNotFound("a", "b", "c")
+
+    monkeypatch.setattr("batch_sdxl.core.models.model.fetch_model", refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(file.parent / "none"))
+    assert main(["verify", str(other)]) == 1
+    assert "--model some-one/sdxl" in capsys.readouterr().out
+    assert not asked
+    assert main(["verify", str(other), "--model", "some-one/sdxl"]) == 1
+    assert asked == ["some-one/sdxl"]
+
+
 def test_files_without_a_record_are_named_and_the_others_checked(
     save: Save, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = save()
     Image.new("RGB", (8, 8)).save(file.parent / "a.png")
     (file.parent / "b.png").write_text("no image")
-    for text in ("{}", "[]", "7", '{"version": 1, "model": 3, "numerics": 4}', "{"):
+    record = read_record(file)
+    garbled = [{"loras": [{}]}, {"inversions": [1]}, {"vae": "x"}, {"noise": {"x": 1}}]
+    texts = [json.dumps(record | change) for change in garbled]
+    for text in ("{}", "[]", "7", '{"version": 1, "model": 3, "numerics": 4}', "{", *texts):
         info = png_texts(read_record(file), {})
         info.chunks.clear()
         info.add_text("batch_sdxl", text)
         save_png(file.parent, "z_*", np.zeros((8, 8, 3), np.uint8), info)
     assert main(["verify", str(file.parent)]) == 1
     out = capsys.readouterr().out
-    assert out.count("not checked") == 7
-    assert out.endswith("1 of 8 identical\n")
+    assert out.count("not checked") == 11
+    assert out.endswith("1 of 12 identical\n")
 
 
 def test_an_image_is_reproduced_with_changes(
@@ -199,3 +322,20 @@ def test_parameters_read_as_in_other_tools(engine: Engine) -> None:
         f"Seed: 9007199254740993, Size: 64x64, Model hash: {digest}, Model: tiny-sdxl, "
         "Denoising strength: 0.4"
     )
+
+
+def test_parameters_name_what_other_tools_look_up(changed: Path, tmp_path: Path) -> None:
+    """Hashes of files as Civitai computes them; that of the model is of its own files."""
+    record = read_record(changed)
+    vae = tmp_path / "out" / "fixed-vae"
+    files = {
+        "lora:style": tmp_path / "loras" / "style.safetensors",
+        "embed:style/red": tmp_path / "embeddings" / "style" / "red.safetensors",
+    }
+    unchanged = load_model("tiny-sdxl", device="cpu", vae=vae).contents.files_digest[:10]
+    hashes = {"model": unchanged, "vae": own_vae_contents(vae).digest[:10]}
+    hashes |= {name: sha256(path.read_bytes()).hexdigest()[:10] for name, path in files.items()}
+    line = parameters(record).splitlines()[-1]
+    assert f"Model hash: {unchanged}, Model: tiny-sdxl, " in line
+    assert f"VAE hash: {hashes['vae']}, VAE: fixed-vae" in line
+    assert line.endswith(f", Hashes: {json.dumps(hashes)}")

@@ -1,0 +1,47 @@
+"""The packages that a model needs: are they there, and new enough?"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from .errors import MissingPackage
+
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements.txt"
+
+#: Those that a program which hosts us does not have, or has older ones of.
+_OF_MODELS = ("accelerate", "diffusers", "transformers")
+
+
+def check_packages() -> None:
+    """Import them.
+
+    Raises:
+        MissingPackage: one cannot be imported, or is older than requirements.txt asks for.
+    """
+    for line in REQUIREMENTS.read_text("utf-8").split():
+        name, _, least = line.partition(">=")
+        if name not in _OF_MODELS:
+            continue
+        try:
+            got = import_module(name).__version__
+        except ImportError as error:
+            raise _missing(name, least, f"none ({error})") from error
+        if _release(got) < _release(least):
+            raise _missing(name, least, got)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
+
+
+def _missing(name: str, least: str, got: str) -> MissingPackage:
+    command = [sys.executable, "-m", "pip", "install", "-r", str(REQUIREMENTS)]
+    return MissingPackage(
+        f"the Python package {name}, {least} or newer",
+        got,
+        f"Run `{subprocess.list2cmdline(command)}` and restart.",
+    )
