@@ -132,7 +132,16 @@ def test_run_that_does_not_finish(
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["run"], ["dance"], ["generate", "--prompts", "x"], ["run", "a.json", "--bogus"]],
+    [
+        [],
+        ["run"],
+        ["dance"],
+        ["generate", "--prompts", "x"],
+        ["run", "a.json", "--bogus"],
+        ["doctor", "--size", "100x64"],
+        ["doctor", "--size", "big"],
+        ["doctor", "--dtype", "fp8"],
+    ],
 )
 def test_wrong_usage_is_code_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -278,3 +287,18 @@ def test_lines_elsewhere_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(lines) == 5
     assert lines[0] == "0/2 images, 20/100 steps, 4.0 steps/s, 20 s left"
     assert lines[-1] == "2/2 images, 100/100 steps, 4.0 steps/s, 0 s left"
+
+
+def test_doctor_tells_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--model", "demo"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Batch SDXL ")
+    assert "128 x 128 *" in out
+    assert out.endswith("verdict       a run is possible\n")
+    assert main(["doctor", "--model", "demo", "--dtype", "bf16", "--size", "256x64", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["precision"] == {"dtype": "bf16", "why": "asked for"}
+    assert [e["height"] for e in told["sizes"] if e["asked"]] == [64]
+    assert main(["doctor", "--model", "nowhere"]) == 1
+    assert "which is not on this machine" in capsys.readouterr().out
+    assert err == ""
