@@ -10,12 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .engine import Engine, GeneratedImage, Progress
+    from .engine import Engine, GeneratedImage
     from .images.source import SourceImage
     from .models.inversion import with_inversions
     from .models.lora import apply_lora
     from .models.model import Model, load_model
     from .numerics import Geometry
+    from .pace import Progress
     from .request import ImageRequest, combine
 
 __all__ = [
@@ -33,12 +34,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "engine": ("Engine", "GeneratedImage", "Progress"),
+    "engine": ("Engine", "GeneratedImage"),
     "images.source": ("SourceImage",),
     "models.inversion": ("with_inversions",),
     "models.lora": ("apply_lora",),
     "models.model": ("Model", "load_model"),
     "numerics": ("Geometry",),
+    "pace": ("Progress",),
     "request": ("ImageRequest", "combine"),
 }
 

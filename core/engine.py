@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +13,13 @@ from numpy.typing import NDArray
 from .denoiser import Denoiser, Rows
 from .images.source import to_uint8
 from .lane import Lane
+from .memory import telling_of_images
 from .metadata import Record, describe
 from .models.model import Model
 from .models.offload import offloaded
 from .models.vae import decode, encode
 from .numerics import Geometry
+from .pace import Progress
 from .request import ImageRequest
 from .schedulers import start_scheduler
 from .text.encoder import TextEncoder
@@ -39,19 +40,6 @@ class GeneratedImage:
     request: ImageRequest
     decoded: torch.Tensor
     pixels: NDArray[np.uint8]
-
-
-class Progress(NamedTuple):
-    """How far a run is; a step is one image's part in one UNet call."""
-
-    steps: int
-    total_steps: int
-    images: int
-    total_images: int
-
-    def after(self, steps: int, images: int) -> Progress:
-        """The progress when so many more are done."""
-        return self._replace(steps=self.steps + steps, images=self.images + images)
 
 
 class Engine:
@@ -87,14 +75,16 @@ class Engine:
 
         Args:
             requests: any number, of any mixture of sizes and settings.
-            on_step: called after every UNet call; what it raises stops the run.
+            on_step: called after every UNet call, every image and every image's prompts; what it
+                raises stops the run.
 
         Raises:
             InvalidPrompts: a prompt calls a textual inversion that is not there.
             InvalidRequest: a sampler can't take the number of steps, or the text encoders have not
                 so many layers to skip.
+            OutOfMemory: the device has not enough for a call.
         """
-        filled = [self._with_size(request) for request in requests]
+        filled = [self.with_size(request) for request in requests]
         for clip_skip in {request.clip_skip for request in filled}:
             self._text.check_clip_skip(clip_skip)
         queues = self._queues(filled)
@@ -113,7 +103,8 @@ class Engine:
         assert request.width is not None and request.height is not None
         return describe(request, self.model, self.geometry_of(request.width, request.height))
 
-    def _with_size(self, request: ImageRequest) -> ImageRequest:
+    def with_size(self, request: ImageRequest) -> ImageRequest:
+        """The request with its width and height filled in: its image's, else the model's own."""
         native = self.model.native_size
         image = request.image
         return replace(
@@ -125,46 +116,59 @@ class Engine:
     def _run(
         self,
         requests: list[ImageRequest],
-        queues: dict[tuple[int, int, int], deque[int]],
+        queues: dict[tuple[int, int, int], list[int]],
         progress: Progress,
         on_step: Callable[[Progress], None],
     ) -> Iterator[GeneratedImage]:
         with offloaded(self.model):
-            yield from self._render(requests, queues, progress, on_step)
+            # Rows of one call share a shape, so one is finished before the next begins.
+            for (width, height, chunks), queue in queues.items():
+                geometry = self.geometry_of(width, height)
+                with telling_of_images(self.model, geometry, width, height):
+                    progress = yield from self._render(
+                        [(index, requests[index]) for index in queue],
+                        chunks,
+                        geometry,
+                        progress,
+                        on_step,
+                    )
 
     def _render(
         self,
-        requests: list[ImageRequest],
-        queues: dict[tuple[int, int, int], deque[int]],
+        requests: list[tuple[int, ImageRequest]],
+        chunks: int,
+        geometry: Geometry,
         progress: Progress,
         on_step: Callable[[Progress], None],
-    ) -> Iterator[GeneratedImage]:
-        # Rows of one call share a shape, so one is finished before the next begins.
-        for (width, height, chunks), queue in queues.items():
-            geometry = self.geometry_of(width, height)
-            lanes: list[Lane] = []
-            while queue or lanes:
-                free = geometry.rows - sum(len(lane.embeddings) for lane in lanes)
-                while queue and free >= (needed := 1 + requests[queue[0]].is_guided):
-                    index = queue.popleft()
-                    lanes.append(self._make_lane(index, requests[index], chunks))
-                    free -= needed
-                self._tick(lanes, geometry)
-                steps, done = len(lanes), [lane for lane in lanes if lane.is_done]
-                # Handed out before anyone is asked to go on, so that Cancel loses none of them.
-                for lane in done:
-                    lanes.remove(lane)
-                    yield self._retire(lane)
-                progress = progress.after(steps, len(done))
+    ) -> Generator[GeneratedImage, None, Progress]:
+        queue = deque(requests)
+        lanes: list[Lane] = []
+        while queue or lanes:
+            free = geometry.rows - sum(len(lane.embeddings) for lane in lanes)
+            while queue and free >= (needed := 1 + queue[0][1].is_guided):
+                lanes.append(self._make_lane(*queue.popleft(), chunks))
+                free -= needed
                 on_step(progress)
+            self._tick(lanes, geometry)
+            progress = progress.after(len(lanes), 0, lanes)
+            done = [lane for lane in lanes if lane.is_done]
+            if not done:
+                on_step(progress)
+            # Handed out before anyone is asked to go on, so that Cancel does not lose it.
+            for lane in done:
+                lanes.remove(lane)
+                yield self._retire(lane)
+                progress = progress.after(0, 1, lanes)
+                on_step(progress)
+        return progress
 
-    def _queues(self, requests: list[ImageRequest]) -> dict[tuple[int, int, int], deque[int]]:
+    def _queues(self, requests: list[ImageRequest]) -> dict[tuple[int, int, int], list[int]]:
         """Width, height and chunks of text -> places of the requests with that shape."""
-        queues: dict[tuple[int, int, int], deque[int]] = {}
+        queues: dict[tuple[int, int, int], list[int]] = {}
         for index, request in enumerate(requests):
             assert request.width is not None and request.height is not None
             chunks = max(self._text.count(prompt) for prompt in _prompts(request))
-            queues.setdefault((request.width, request.height, chunks), deque()).append(index)
+            queues.setdefault((request.width, request.height, chunks), []).append(index)
         return queues
 
     def _count_steps(self, requests: list[ImageRequest]) -> int:

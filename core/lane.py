@@ -94,6 +94,7 @@ class Lane:
     def model_input(self) -> torch.Tensor:
         """The latents as the UNet wants them at the current timestep: (1, 4, H/8, W/8) fp32."""
         scaled: torch.Tensor = self._scheduler.scale_model_input(self.latents, self.timestep)
+        self._input = scaled
         return scaled
 
     def advance(self, predictions: torch.Tensor) -> None:
@@ -111,10 +112,27 @@ class Lane:
                 prediction = _rescaled(prediction, positive, self.request.guidance_rescale)
         else:
             prediction = predictions
+        self._prediction = prediction
         (self.latents, *_) = self._scheduler.step(
             prediction, self.timestep, self.latents, **self._step_arguments, return_dict=False
         )
         self._done += 1
+
+    def estimate(self) -> torch.Tensor:
+        """What the latents will be once all noise is gone, as the UNet's newest guess has it.
+
+        Only of a lane that has taken a step.
+
+        Returns:
+            (1, 4, H/8, W/8) fp32, scaled.
+        """
+        return _clean(
+            self._input,
+            self._prediction,
+            self._timesteps[self._done - 1],
+            self._scheduler.alphas_cumprod,
+            self._scheduler.config.prediction_type,
+        )
 
 
 def _between(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
@@ -142,3 +160,35 @@ def _rescaled(guided: torch.Tensor, positive: torch.Tensor, share: float) -> tor
     """
     rescaled = guided * (positive.std() / guided.std())
     return share * rescaled + (1 - share) * guided
+
+
+def _clean(
+    model_input: torch.Tensor,
+    prediction: torch.Tensor,
+    timestep: torch.Tensor,
+    alphas_cumprod: torch.Tensor,
+    prediction_type: str,
+) -> torch.Tensor:
+    """The clean latents that a prediction stands for, whatever the scheduler.
+
+    What the UNet is given has signal and noise in the shares that its timestep says, even where a
+    scheduler keeps its latents in another scale. Between two timesteps, the logarithm of the noise
+    level is a straight line, as it is in diffusers.
+
+    Args:
+        model_input: (1, 4, H/8, W/8) fp32, scaled for the timestep.
+        prediction: the guided output for it, likewise.
+        timestep: a number between 0 and the training steps.
+        alphas_cumprod: (training steps,), the scheduler's.
+        prediction_type: `epsilon` or `v_prediction`.
+    """
+    # Some models' last timestep has no signal; diffusers' Euler takes this much for none, too.
+    shares = alphas_cumprod.clamp(min=2**-24)
+    levels = ((1 - shares) / shares).log() / 2
+    low = min(int(timestep), len(levels) - 1)
+    high = min(low + 1, len(levels) - 1)
+    sigma = levels[low].lerp(levels[high], float(timestep) - low).exp()
+    signal = (sigma**2 + 1).rsqrt()
+    if prediction_type == "v_prediction":
+        return signal * (model_input - sigma * prediction)
+    return model_input / signal - sigma * prediction

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,10 @@ _ROWS = {
     "cpu": ((512**2, 8), (1024**2, 4)),
     "cuda": ((512**2, 16), (1024**2, 8), (1536**2, 4)),
 }
+
+
+#: It is part of every image's record, and takes milliseconds to read.
+_version = cache(version)
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def fingerprint(model: Model, geometry: Geometry) -> dict[str, Any]:
         **({"vae_tile": geometry.vae_tile} if geometry.vae_tile else {}),
         "threads": torch.get_num_threads() if on_cpu else None,
         "attention": "sdpa",
-        **{name: version(name) for name in ("torch", "diffusers", "transformers")},
+        **{name: _version(name) for name in ("torch", "diffusers", "transformers")},
     }
 
 

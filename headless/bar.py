@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -11,6 +12,9 @@ from rich.progress import Progress as Display
 from rich.text import Text
 
 from ..nodes.host import Progress
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 #: Seconds between two lines where there is no terminal to draw a bar on.
 PERIOD = 5.0
@@ -63,7 +67,7 @@ class _Line(Progress):
         self._display = display
         self._task = task
 
-    def update(self, steps: int, images: int) -> None:
+    def update(self, steps: int, images: int, sheet: Image | None = None) -> None:
         self._display.update(self._task, completed=steps, images=images)
 
 
@@ -74,7 +78,7 @@ class _Lines(Progress):
         self._total_images = total_images
         self._start = self._last = time.monotonic()
 
-    def update(self, steps: int, images: int) -> None:
+    def update(self, steps: int, images: int, sheet: Image | None = None) -> None:
         now = time.monotonic()
         if now - self._last < PERIOD and images < self._total_images:
             return

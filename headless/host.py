@@ -40,6 +40,8 @@ class HeadlessHost(Host):
         """A line above the bar."""
         self._bar.tell(text)
 
-    def progress(self, total_steps: int, total_images: int) -> Progress:
+    def progress(
+        self, total_steps: int, total_images: int, *, kept: int = 0, node_id: str = ""
+    ) -> Progress:
         """A line of the bar."""
         return self._bar.display(total_steps, total_images)

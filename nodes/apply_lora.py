@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import host
 from .types import MODEL, Inputs, Node
@@ -53,6 +53,14 @@ class ApplyLora(Node):
     def VALIDATE_INPUTS(cls, lora_name: str | None) -> bool:
         """Let paths pass that are not in the list: headless there is no list to choose from."""
         return True
+
+    @classmethod
+    def IS_CHANGED(cls, lora_name: str | None, **other: Any) -> str:
+        """SHA-256 of the file."""
+        from ..core.models.digest import digest_file
+
+        path = None if lora_name is None else host.current().file_path("loras", lora_name)
+        return digest_file(path) if path and path.is_file() else ""
 
     def run(
         self, model: Model, lora_name: str, strength_model: float, strength_clip: float

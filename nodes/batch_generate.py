@@ -12,14 +12,14 @@ from ..core.prompts.prompt import Prompt
 from ..core.request import COMBINATIONS, ImageRequest
 from ..core.schedulers import SAMPLERS, SPACINGS
 from . import host
-from .batches import from_batches, to_batches
+from .batches import from_batches
 from .paths import find_input
+from .rendering import render, to_tensors
 from .types import MODEL, PROMPTS, ROWS, SEEDS, Inputs, Node
 
 if TYPE_CHECKING:
     import torch
 
-    from ..core.engine import GeneratedImage, Progress
     from ..core.models.model import Model
 
 
@@ -229,6 +229,7 @@ class BatchGenerate(Node):
     ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
         """Make the images."""
         from ..core.engine import Engine
+        from ..core.memory import working_memory
         from ..core.numerics import Geometry
 
         settings: dict[str, Any] = {
@@ -249,36 +250,27 @@ class BatchGenerate(Node):
             ),
         }
         planned = plan(combine[0], **lists, settings=settings, read_image=_read_image)
-        node_id = (unique_id or [""])[0]
-        host.current().tell(summary(combine[0], len(planned), **lists), node_id)
-        results: list[GeneratedImage | None] = [None] * len(planned)
         tile = vae_tile[0] or None
         geometry = Geometry(rows_per_call[0], tile) if rows_per_call[0] else None
         engine = Engine(model[0], geometry=geometry, vae_tile=tile)
-        with host.current().holding(model[0]):
-            for image in engine.generate([one.request for one in planned], on_step=_Reporter()):
-                results[image.index] = image
-        done = [image for image in results if image is not None]
+        requests = [engine.with_size(one.request) for one in planned]
+        rows = [engine.describe(request) for request in requests]
+        with host.current().holding(model[0], working_memory(engine, requests)):
+            made = render(
+                engine,
+                requests,
+                [row["identity"] for row in rows],
+                unrounded=unrounded[0],
+                title=summary(combine[0], len(planned), **lists),
+                node_id=(unique_id or [""])[0],
+            )
         return (
-            to_batches(image.decoded if unrounded[0] else _to_tensor(image) for image in done),
+            to_tensors(made),
             [
-                engine.describe(image.request)
-                | ({"refined_from": one.origin} if one.origin else {})
-                for image, one in zip(done, planned, strict=True)
+                row | ({"refined_from": one.origin} if one.origin else {})
+                for row, one in zip(rows, planned, strict=True)
             ],
         )
-
-
-class _Reporter:
-    """Passes the engine's progress on to the host."""
-
-    def __init__(self) -> None:
-        self._display: host.Progress | None = None
-
-    def __call__(self, progress: Progress) -> None:
-        if self._display is None:
-            self._display = host.current().progress(progress.total_steps, progress.total_images)
-        self._display.update(progress.steps, progress.images)
 
 
 def _sources(batches: list[torch.Tensor], names: list[str] | None) -> list[SourceImage]:
@@ -295,10 +287,3 @@ def _sources(batches: list[torch.Tensor], names: list[str] | None) -> list[Sourc
 
 def _read_image(name: str) -> SourceImage:
     return read_image(find_input(name))
-
-
-def _to_tensor(image: GeneratedImage) -> torch.Tensor:
-    """Whole 255ths, so that every saver writes the engine's own rounding."""
-    import torch
-
-    return torch.from_numpy(image.pixels).float() / 255

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ..core.models.model import Model
 
 #: Pictures that the example workflows read, found wherever the pack is installed.
@@ -47,7 +49,7 @@ class Host:
         return Path(name)
 
     def file_names(self, kind: str) -> list[str]:
-        """Names of .safetensors files in the host's folders of a kind: `vae`, `loras`."""
+        """Names of the host's .safetensors files of a kind: `vae`, `loras`, `embeddings`."""
         return []
 
     def file_path(self, kind: str, name: str) -> Path:
@@ -58,9 +60,21 @@ class Host:
         """Folders with CLIP's tokenizer that the host brings along."""
         return []
 
+    def placement(self) -> dict[str, Any]:
+        """What `load_model` is told: `device`, `home`, and the `dtype` that auto stands for."""
+        return {}
+
     @contextmanager
-    def holding(self, model: Model) -> Iterator[None]:
-        """Have a model's weights on its device within the block."""
+    def holding(self, model: Model, memory: int) -> Iterator[None]:
+        """Have a model's weights on its device within the block.
+
+        Args:
+            model: of Load SDXL or Apply LoRA.
+            memory: bytes that the block needs beside the weights.
+
+        Raises:
+            OutOfMemory: there is not enough.
+        """
         yield
 
     def saves_metadata(self) -> bool:
@@ -70,20 +84,43 @@ class Host:
     def tell(self, text: str, node_id: str) -> None:
         """Show a line of text to the person, on the node of that id where there is a screen."""
 
-    def progress(self, total_steps: int, total_images: int) -> Progress:
-        """A new progress display for a run of that many UNet steps and images."""
+    def progress(
+        self, total_steps: int, total_images: int, *, kept: int = 0, node_id: str = ""
+    ) -> Progress:
+        """A new progress display.
+
+        Args:
+            total_steps: UNet steps to be taken.
+            total_images: of the run, those included that are there already.
+            kept: how many are there already, for which no step is taken.
+            node_id: of the node that runs.
+        """
         return Progress()
 
 
 class Progress:
-    """Receives how far a run is. The plain one shows nothing."""
+    """Receives how far a run is. The plain one shows nothing.
 
-    def update(self, steps: int, images: int) -> None:
-        """Tell that so many steps and images are done in all.
+    Attributes:
+        shows_preview: whether it has a use for pictures of the batch.
+    """
+
+    shows_preview = False
+
+    def update(self, steps: int, images: int, sheet: Image | None = None) -> None:
+        """Tell how far the run is.
+
+        Args:
+            steps: done in all.
+            images: there in all.
+            sheet: the batch as it is now, RGB; None for no news of it.
 
         Raises:
             BaseException: whatever the host uses to stop a run; it must be let through.
         """
+
+    def end(self, text: str) -> None:
+        """Show what has become of the run, well or not, in place of how far it is."""
 
 
 _current: ContextVar[Host | None] = ContextVar("host", default=None)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Hashable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakValueDictionary
 
+from ..core.errors import BatchSDXLError, ModelNotFound
 from . import host
 from .types import MODEL, Inputs, Node
 
@@ -20,6 +26,10 @@ NOISES: dict[str, dict[str, Any]] = {
     "v_prediction": {"prediction_type": "v_prediction", "zero_terminal_snr": False},
     "v_prediction, zero SNR": {"prediction_type": "v_prediction", "zero_terminal_snr": True},
 }
+
+#: Models that something still holds (ComfyUI's cache, its memory, or a model with LoRAs), by all
+#: that makes them. It keeps none itself, so that ComfyUI can free them.
+_loaded: WeakValueDictionary[Hashable, Model] = WeakValueDictionary()
 
 
 class LoadSDXL(Node):
@@ -82,6 +92,18 @@ class LoadSDXL(Node):
         """Let paths pass that are not in the lists: headless there is no list to choose from."""
         return True
 
+    @classmethod
+    def IS_CHANGED(
+        cls, model_name: str | None, vae: str | None = OWN_VAE, **other: Any
+    ) -> str | float:
+        """SHA-256 over all files that are read; NaN, always new, if not known yet.
+
+        Gigabytes are read for it once, when a file is new. Its images' records need it too.
+        """
+        if model_name is None or vae is None:
+            return float("nan")
+        return _digest(_model_path(model_name), _vae_path(vae), _words())
+
     def run(
         self,
         model_name: str,
@@ -90,16 +112,68 @@ class LoadSDXL(Node):
         noise: str = "auto",
         offload: bool = False,
     ) -> tuple[Model]:
-        """Load it."""
+        """Load it, unless somebody still has it."""
+        from ..core.models.inversion import with_inversions
         from ..core.models.model import load_model
 
-        files = host.current()
-        model = load_model(
-            DEMO if model_name == DEMO else files.model_path(model_name),
-            dtype=dtype,
-            vae=None if vae == OWN_VAE else files.file_path("vae", vae),
-            tokenizer_folders=files.tokenizer_folders(),
-            offload=offload,
-            **NOISES[noise],
-        )
+        path, vae_path, words = _model_path(model_name), _vae_path(vae), _words()
+        settings: dict[str, Any] = {"dtype": dtype, "offload": offload, "vae": vae_path}
+        settings |= NOISES[noise] | _placement(dtype)
+        key = (path, _digest(path, vae_path, words), *settings.items())
+        model = _loaded.get(key)
+        if model is None:
+            folders = host.current().tokenizer_folders()
+            model = load_model(path, tokenizer_folders=folders, **settings)
+            model = _loaded[key] = with_inversions(model, words)
         return (model,)
+
+
+def _model_path(name: str) -> str | Path:
+    return DEMO if name == DEMO else host.current().model_path(name)
+
+
+def _vae_path(name: str) -> Path | None:
+    return None if name == OWN_VAE else host.current().file_path("vae", name)
+
+
+def _words() -> dict[str, Path]:
+    """Textual inversions, by the names that prompts call them."""
+    files = host.current()
+    return {
+        Path(name).with_suffix("").as_posix(): files.file_path("embeddings", name)
+        for name in files.file_names("embeddings")
+    }
+
+
+def _placement(dtype: str) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in host.current().placement().items()
+        if name != "dtype" or dtype == "auto"
+    }
+
+
+def _digest(model: str | Path, vae: Path | None, words: Mapping[str, Path]) -> str:
+    """SHA-256 over all files."""
+    from ..core.models.model import find_model
+
+    with suppress(ModelNotFound):
+        model = find_model(model)
+    files = {"model": Path(model), **({"vae": vae} if vae else {}), **words}
+    lines = [f"{name} {_digest_at(path)}" for name, path in files.items()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _digest_at(path: Path) -> str:
+    """Of a file or folder; of none where `run` will tell what is wrong with it."""
+    from ..core.models.digest import digest_file, digest_files
+    from ..core.models.folder import DiffusersFolder, part_files
+
+    with suppress(BatchSDXLError, OSError):
+        if path.is_file():
+            return digest_file(path)
+        if (path / "model_index.json").is_file():
+            folder = DiffusersFolder(path)
+            return folder.contents(with_vae=folder.has_vae).files_digest
+        return digest_files(path, part_files(path))
+    return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -163,10 +163,13 @@ class PromptList(Node):
         wildcards: str | None = "off",
         **other: Any,
     ) -> str:
-        """SHA-256 over the prompt file and the wildcards that are used."""
+        """SHA-256 over the prompt file, the images that rows name and the wildcards in use."""
         digest = hashlib.sha256()
         if file and file.strip():
             digest.update(digest_file(find_input(file.strip())).encode())
+        if text is not None and file is not None:
+            for image in _images(_rows(text, file.strip())):
+                digest.update(digest_file(image).encode())
         if wildcards != "off":
             library = Wildcards(_folders())
             parts = (template, prefix, suffix, negative_prompt)
@@ -223,6 +226,16 @@ def _rows(text: str, file: str) -> Iterator[Row]:
     if path.is_dir():
         check_below(path.iterdir(), input_roots())
     return read_rows(path)
+
+
+def _images(rows: Iterable[Row]) -> list[Path]:
+    """The files of images that rows name, each once; Batch Generate tells which are missing."""
+    names = dict.fromkeys(row.settings().get("image") for row in rows)
+    paths = []
+    for name in names:
+        with suppress(InvalidImage):
+            paths += [find_input(str(name))] if name else []
+    return paths
 
 
 def _folders() -> list[Path]:

@@ -81,6 +81,26 @@ def test_what_a_callback_raises_stops_the_run_and_keeps_what_is_done(
     assert len(render(requests)) == 2
 
 
+def test_a_run_can_be_stopped_before_every_call_and_every_image(engine: Engine) -> None:
+    requests = [
+        ImageRequest(prompt=f"{n}", seed=n, num_inference_steps=2, guidance_scale=1.0)
+        for n in range(3)
+    ]
+    reports: list[Progress] = []
+    list(engine.generate(requests, on_step=reports.append))
+    seen = [(report.steps, report.images) for report in reports]
+    assert seen == [(0, 0), (0, 0), (0, 0), (3, 0), (6, 1), (6, 2), (6, 3)]
+    assert [len(report.running) for report in reports] == [0, 0, 0, 3, 2, 1, 0]
+    for stop in range(len(reports)):
+        left = iter(range(stop))
+        done = []
+        # An iterator that is at its end is as good as any exception.
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            for image in engine.generate(requests, on_step=lambda progress, left=left: next(left)):
+                done.append(image.index)
+        assert len(done) == reports[stop].images
+
+
 def test_what_the_model_cannot_do_is_refused_before_the_first_step(engine: Engine) -> None:
     steps: list[Progress] = []
     fine = ImageRequest(prompt="x", seed=1, num_inference_steps=1)

@@ -170,6 +170,16 @@ def test_the_cache_key_is_the_content_of_what_is_read(folder: Path) -> None:
     assert key(wildcards="random") != drawn
 
 
+def test_images_that_rows_name_are_part_of_it(folder: Path) -> None:
+    rows = folder / "named.csv"
+    rows.write_text("prompt,image\na,one.png\nb,none.png\n")
+    (folder / "one.png").write_bytes(b"1")
+    before = PromptList.IS_CHANGED("", file="named.csv")
+    assert PromptList.IS_CHANGED("", file="named.csv") == before
+    (folder / "one.png").write_bytes(b"2")
+    assert PromptList.IS_CHANGED("", file="named.csv") != before
+
+
 def test_seeds_come_as_a_list_too() -> None:
     found = SeedList().run("5..7")
     assert found["result"] == ((5, 6, 7), 3, [5, 6, 7])

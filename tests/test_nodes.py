@@ -9,20 +9,31 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
-from batch_sdxl.core import Engine, ImageRequest, Model
+from batch_sdxl.core import Engine, ImageRequest, Model, preview
 from batch_sdxl.core.errors import BatchSDXLError, InvalidRequest
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.core.request import CONDITIONING
-from batch_sdxl.nodes import host
+from batch_sdxl.nodes import host, rendering
 from PIL import Image
 
 
+class Cancelled(BaseException):
+    """What a host stops a run with."""
+
+
 class FolderHost(host.Host):
-    """Everything below one folder; counts what progress is told."""
+    """Everything below one folder; counts what progress is told, and stops at so many images."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.told: list[tuple[int, int]] = []
+        self.texts: list[str] = []
+        self.sheets: list[Image.Image] = []
+        self.shows_preview = False
+        self.stop_at: int | None = None
+
+    def tell(self, text: str, node_id: str) -> None:
+        self.texts.append(text)
 
     def input_folders(self) -> list[Path]:
         return [self.folder / "input"]
@@ -30,13 +41,23 @@ class FolderHost(host.Host):
     def output_folder(self) -> Path:
         return self.folder / "output"
 
-    def progress(self, total_steps: int, total_images: int) -> host.Progress:
-        told = self.told
-        told.append((total_steps, total_images))
+    def progress(
+        self, total_steps: int, total_images: int, *, kept: int = 0, node_id: str = ""
+    ) -> host.Progress:
+        owner = self
+        owner.told.append((total_steps, total_images))
 
         class Display(host.Progress):
-            def update(self, steps: int, images: int) -> None:
-                told.append((steps, images))
+            shows_preview = owner.shows_preview
+
+            def update(self, steps: int, images: int, sheet: Image.Image | None = None) -> None:
+                owner.told.append((steps, images))
+                owner.sheets += [sheet] if sheet else []
+                if images == owner.stop_at:
+                    raise Cancelled
+
+            def end(self, text: str) -> None:
+                owner.texts.append(text)
 
         return Display()
 
@@ -140,6 +161,84 @@ def test_images_and_rows_come_in_the_order_of_the_lists(tiny: Model, folders: Fo
     assert np.array_equal((images[0][4] * 255).round().numpy(), alone.pixels)
     assert folders.told[0] == (12, 6)
     assert folders.told[-1] == (12, 6)
+
+
+@pytest.mark.parametrize("unrounded", [False, True])
+def test_a_stopped_run_leaves_its_images_to_the_next(
+    tiny: Model, folders: FolderHost, unrounded: bool
+) -> None:
+    changes: dict[str, Any] = {
+        "seeds": (4, 5, 6),
+        "combine": "product",
+        "unrounded": unrounded,
+        "rows_per_call": 4,
+        "width": 72,
+    }
+    expected, rows = generate(tiny, **changes)
+    folders.texts.clear()
+    folders.stop_at = 3
+    with pytest.raises(Cancelled):
+        generate(tiny, **changes)
+    title = "6 images: 2 prompts x 3 seeds (product)"
+    assert folders.texts == [title, "Stopped; 3 of 6 images are kept for the next run"]
+
+    for wanted in ([(6, 6), "3 of 6"], [(12, 6), None]):  # what is kept is kept once
+        folders.stop_at = None
+        folders.told.clear()
+        folders.texts.clear()
+        images, same_rows = generate(tiny, **changes)
+        assert folders.told[0] == wanted[0]
+        assert folders.told[-1] == wanted[0]
+        told = f"{title}, {wanted[1]} images kept from the last run" if wanted[1] else title
+        assert folders.texts == [told, told]
+        assert torch.equal(images[0], expected[0])
+        assert same_rows == rows
+
+
+def test_what_was_kept_is_not_taken_for_another_image(tiny: Model, folders: FolderHost) -> None:
+    expected = generate(tiny, seeds=(8, 9), cfg=5.0)[0]
+    folders.stop_at = 1
+    with pytest.raises(Cancelled):
+        generate(tiny, seeds=(8, 9), rows_per_call=2)
+    folders.stop_at = None
+    assert torch.equal(generate(tiny, seeds=(8, 9), cfg=5.0)[0][0], expected[0])
+    assert folders.texts[-1] == "2 images: 2 prompts, 2 seeds (zip)"
+
+
+def test_images_of_several_sizes_come_out_in_batches_of_neighbours(folders: FolderHost) -> None:
+    sizes = [(8, 8), (8, 8), (8, 16), (8, 8)]
+    images = [np.full((*size, 3), 51 * n, np.uint8) for n, size in enumerate(sizes)]
+    batches = rendering.to_tensors(list(images))
+    assert [batch.shape for batch in batches] == [(2, 8, 8, 3), (1, 8, 16, 3), (1, 8, 8, 3)]
+    flat = [image for batch in batches for image in batch]
+    for image, tensor in zip(images, flat, strict=True):
+        assert torch.equal(tensor, torch.from_numpy(image).float() / 255)
+
+
+def test_where_the_host_shows_previews_nothing_else_changes(
+    tiny: Model, folders: FolderHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unseen, _ = generate(tiny, seeds=(5, 6), prompts=(Prompt("x"),), combine="product")
+    assert not folders.sheets
+    monkeypatch.setattr(preview, "PERIOD", 0.0)
+    monkeypatch.setattr(preview, "SHARE", 1e9)
+    folders.shows_preview = True
+    folders.stop_at = 1
+    changes: dict[str, Any] = {"seeds": (5, 6), "prompts": (Prompt("x"),), "combine": "product"}
+    with pytest.raises(Cancelled):
+        generate(tiny, **changes)
+    folders.sheets.clear()
+    folders.stop_at = None
+    seen, _ = generate(tiny, **changes)
+    assert torch.equal(seen[0], unseen[0])
+    assert {sheet.size for sheet in folders.sheets} == {(64, 128)}
+    first, last = np.asarray(folders.sheets[0]), np.asarray(folders.sheets[-1])
+    # The first was kept from the run before; the second is rough, and then as it came out.
+    pixels = (unseen[0] * 255).round().byte().numpy()
+    for sheet, number in ((first, 0), (last, 0), (last, 1)):
+        small = Image.fromarray(pixels[number]).resize((62, 62), Image.Resampling.BICUBIC)
+        assert np.array_equal(sheet[64 * number + 1 :][:62, 1:63], np.asarray(small))
+    assert not np.array_equal(first, last)
 
 
 def test_input_images_make_it_image_to_image(tiny: Model, folders: FolderHost) -> None:

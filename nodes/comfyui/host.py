@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from ...core.errors import OutOfMemory
+from ...core.pace import Pace
 from ..host import EXAMPLES, Host, Progress
-from .progress import ComfyProgress
+from .progress import ComfyProgress, send_text
+
+if TYPE_CHECKING:
+    from ...core.models.model import Model
 
 
 class ComfyHost(Host):
-    """ComfyUI's folders, progress bar and Cancel."""
+    """ComfyUI's folders, device, progress bar and Cancel."""
 
     def input_folders(self) -> list[Path]:
         """ComfyUI's input folder, then the pack's examples."""
@@ -73,6 +81,31 @@ class ComfyHost(Host):
 
         return [Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"]
 
+    def placement(self) -> dict[str, Any]:
+        """ComfyUI's device, where it keeps weights that are not at work, and a dtype for it.
+
+        It knows on which cards half precision is broken or slow, and obeys --force-fp32.
+        """
+        import comfy.model_management as manager
+
+        device = manager.get_torch_device()
+        dtype = "fp16" if manager.should_use_fp16(device) else "fp32"
+        if dtype == "fp32" and manager.should_use_bf16(device):
+            dtype = "bf16"
+        return {"device": device, "home": manager.unet_offload_device(), "dtype": dtype}
+
+    @contextmanager
+    def holding(self, model: Model, memory: int) -> Iterator[None]:
+        """As one of the models that ComfyUI moves; nothing of ComfyUI's runs within the block."""
+        from .memory import hold, release
+
+        try:
+            hold(model, memory)
+            yield
+        except OutOfMemory:
+            release(model)
+            raise
+
     def saves_metadata(self) -> bool:
         """False when ComfyUI runs with --disable-metadata."""
         from comfy.cli_args import args
@@ -81,10 +114,10 @@ class ComfyHost(Host):
 
     def tell(self, text: str, node_id: str) -> None:
         """Text on the node."""
-        from server import PromptServer
+        send_text(text, node_id)
 
-        PromptServer.instance.send_progress_text(text, node_id)
-
-    def progress(self, total_steps: int, total_images: int) -> Progress:
-        """ComfyUI's progress bar of the node that runs."""
-        return ComfyProgress(total_steps)
+    def progress(
+        self, total_steps: int, total_images: int, *, kept: int = 0, node_id: str = ""
+    ) -> Progress:
+        """ComfyUI's progress bar, and text and preview on the node."""
+        return ComfyProgress(total_steps, Pace(total_steps, total_images, kept), node_id)

@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +17,31 @@ import batch_sdxl
 import pytest
 import torch
 
+HERE = Path(__file__).parent
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PACK = Path(batch_sdxl.__file__).parent
 START_SECONDS = 300
 RUN_SECONDS = 600
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if HERE in item.path.parents:
             item.add_marker(pytest.mark.comfy)
             if "COMFYUI_DIR" not in os.environ:
                 item.add_marker(pytest.mark.skip("COMFYUI_DIR is not set"))
 
 
 class ComfyUI:
-    """A running server with the pack in it."""
+    """A running server with the pack in it, as a link whose name is no identifier."""
 
-    def __init__(self, base: Path, *flags: str) -> None:
+    def __init__(
+        self, base: Path, *flags: str, folder: str = "batch-sdxl.1", cpu: bool = True
+    ) -> None:
         self.base = base
         (base / "custom_nodes").mkdir(parents=True)
         (base / "user").mkdir()
-        # A name that is no identifier, and a link: as many people have it. (No blank: newer ComfyUI
-        # answers 404 for the scripts of such a pack.)
-        (base / "custom_nodes" / "batch-sdxl.1").symlink_to(PACK, target_is_directory=True)
+        (base / "custom_nodes" / folder).symlink_to(PACK, target_is_directory=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -48,7 +50,7 @@ class ComfyUI:
         command = [
             os.environ.get("COMFYUI_PYTHON", sys.executable),
             "main.py",
-            "--cpu",
+            *(["--cpu"] if cpu else []),
             *("--base-directory", str(base)),
             *("--database-url", f"sqlite:///{base}/user/comfyui.db"),
             *("--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch"),
@@ -110,6 +112,12 @@ class ComfyUI:
             for shown in output.get("images", [])
         ]
 
+    def check_draws(self, renderer: str) -> None:
+        """Skip where nodes are only drawn in the `classic` way, not as `nodes2`."""
+        version = self.get("/system_stats")["system"]["comfyui_version"]
+        if renderer == "nodes2" and tuple(map(int, version.split(".")[:2])) < (0, 8):
+            pytest.skip(f"ComfyUI {version} has no Nodes 2.0")
+
     def stop(self) -> None:
         self.process.terminate()
         try:
@@ -131,3 +139,49 @@ def comfyui_without_metadata(tmp_path: Path) -> Iterator[ComfyUI]:
     server = ComfyUI(tmp_path / "base", "--disable-metadata")
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def comfyui_without_diffusers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
+    """The name of the pack's folder has a blank, too."""
+    folder = tmp_path_factory.mktemp("without")
+    (folder / "broken").mkdir()
+    (folder / "broken" / "diffusers.py").write_text("raise ImportError('no diffusers here')\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder / "broken"))
+        server = ComfyUI(folder / "base", folder="batch sdxl")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def comfyui_with_previews(tmp_path: Path) -> Iterator[ComfyUI]:
+    server = ComfyUI(tmp_path / "base", "--preview-method", "latent2rgb")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def browse() -> Callable[..., dict[str, Any]]:
+    """Runs a script of this folder for a browser with its arguments; what it saw."""
+    if CHROMIUM is None or shutil.which("node") is None:
+        pytest.skip("no chromium, or no node")
+    found = subprocess.run(
+        ["node", "-e", "require('playwright-core')"], cwd=HERE, capture_output=True
+    )
+    if found.returncode:
+        pytest.skip("no playwright-core; npm install playwright-core, here or in NODE_PATH")
+
+    def run(script: str, *arguments: str) -> dict[str, Any]:
+        process = subprocess.run(
+            ["node", str(HERE / script), *arguments],
+            env=os.environ | {"CHROMIUM": str(CHROMIUM)},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=RUN_SECONDS,
+        )
+        assert process.returncode == 0, process.stderr
+        seen: dict[str, Any] = json.loads(process.stdout)
+        return seen
+
+    return run
