@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidRequest
-from .batches import from_batches
+from .batches import from_batches, rows_of
 from .types import ROWS, Inputs, Node
 
 if TYPE_CHECKING:
@@ -78,17 +78,14 @@ class ContactSheet(Node):
         from ..core.images.source import to_uint8
         from ..core.saving.contact_sheet import by_prompt_and_seed, draw, in_order
 
-        pictures = [to_uint8(image) for image in from_batches(images)]
-        records = [row for part in rows for row in part]
-        if len(pictures) != len(records) or not records:
-            raise InvalidRequest(
-                "a row for each image, and at least one",
-                f"{len(pictures)} images and {len(records)} rows",
-                "Wire both from the same node.",
-            )
+        pictures = from_batches(images)
+        records = rows_of(rows, {"images": pictures})
+        if not records:
+            raise InvalidRequest("at least one image", "none", "Wire in those of Batch Generate.")
         if layout[0] == LAYOUTS[0]:
             sheet = by_prompt_and_seed(records)
         else:
             sheet = in_order(records, columns[0])
-        page = torch.from_numpy(draw(pictures, sheet, cell_size[0])).float() / 255
+        pixels = [to_uint8(picture) for picture in pictures]
+        page = torch.from_numpy(draw(pixels, sheet, cell_size[0])).float() / 255
         return (page.unsqueeze(0),)

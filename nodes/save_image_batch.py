@@ -10,12 +10,12 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..core.errors import BatchSDXLError, InvalidRequest
+from ..core.errors import BatchSDXLError
 from ..core.saving.file_names import FIELDS, FileName, NameTemplate, Source
 from ..core.saving.new_files import next_number, write_new
 from ..core.saving.writer import FORMATS, Format, encode, find_format
 from . import host
-from .batches import from_batches
+from .batches import from_batches, rows_of
 from .paths import place_output, shown
 from .types import ROWS, Inputs, Node
 
@@ -142,13 +142,7 @@ class SaveImageBatch(Node):
         from ..core.saving.gallery_page import check_page, write_page
 
         pictures = from_batches(images)
-        records = [row for part in rows for row in part]
-        if len(pictures) != len(records):
-            raise InvalidRequest(
-                "a row for each image",
-                f"{len(pictures)} images and {len(records)} rows",
-                "Wire both from the same node.",
-            )
+        records = rows_of(rows, {"images": pictures})
         graph = {"prompt": (prompt or [None])[0], **((extra_pnginfo or [None])[0] or {})}
         graph = {name: value for name, value in graph.items() if value is not None}
         form = find_format(format[0])

@@ -11,7 +11,7 @@ from ..core.errors import InvalidRequest
 from ..core.prompts.prompt import Prompt
 from ..core.selection import select
 from . import host
-from .batches import from_batches, to_batches
+from .batches import from_batches, rows_of, to_batches
 from .types import PROMPTS, ROWS, SEEDS, Inputs, Node
 
 if TYPE_CHECKING:
@@ -84,18 +84,11 @@ class SelectImages(Node):
         unique_id: list[str] | None = None,
     ) -> tuple[Any, ...] | dict[str, Any]:
         """Pick."""
-        records = [row for part in rows for row in part]
         given = {"images": images, "masks": masks, "source_images": source_images}
         singles = {
             name: from_batches(batches) for name, batches in given.items() if batches is not None
         }
-        for name, values in singles.items():
-            if len(values) != len(records):
-                raise InvalidRequest(
-                    f"as many {name} as rows",
-                    f"{len(values)} {name} and {len(records)} rows",
-                    "Wire both from the same node.",
-                )
+        records = rows_of(rows, singles)
         gallery = _gallery(singles["images"], records)
         try:
             places = select(pick[0], records)
