@@ -1,33 +1,14 @@
 """The picker in a real browser: what is clicked is what is saved."""
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-HERE = Path(__file__).parent
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 SEEDS = [7, 2**64 - 1, 9, 10]
 PROMPTS = ["a red cat", "a blue dog", "a green bird", "a white dog"]
-
-
-def without_playwright() -> bool:
-    """Whether `npm install playwright-core` is still to be done, here or in NODE_PATH."""
-    if "COMFYUI_DIR" not in os.environ or shutil.which("node") is None:
-        return True
-    command = ["node", "-e", "require('playwright-core')"]
-    return subprocess.run(command, cwd=HERE, capture_output=True).returncode != 0
-
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium"),
-    pytest.mark.skipif(without_playwright(), reason="no node, or no playwright-core"),
-]
 
 
 def graph(prefix: str) -> dict[str, Any]:
@@ -52,21 +33,13 @@ def graph(prefix: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("renderer", ["classic", "nodes2"])
-def test_what_is_clicked_is_what_is_saved(comfyui: Any, renderer: str, tmp_path: Path) -> None:
-    version = comfyui.get("/system_stats")["system"]["comfyui_version"]
-    if renderer == "nodes2" and tuple(map(int, version.split(".")[:2])) < (0, 8):
-        pytest.skip(f"ComfyUI {version} has no Nodes 2.0")
+def test_what_is_clicked_is_what_is_saved(
+    comfyui: Any, browse: Any, renderer: str, tmp_path: Path
+) -> None:
+    comfyui.check_draws(renderer)
     file = tmp_path / "graph.json"
     file.write_text(json.dumps(graph(f"picked/{renderer}")), "utf-8")
-    process = subprocess.run(
-        ["node", str(HERE / "picker.mjs"), comfyui.url, str(file), renderer],
-        env=os.environ | {"CHROMIUM": str(CHROMIUM)},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-    )
-    assert process.returncode == 0, process.stderr
-    seen = json.loads(process.stdout)
+    seen = browse("picker.mjs", comfyui.url, str(file), renderer)
 
     assert seen["before"]["names"] == []
     assert "Run the workflow" in seen["before"]["status"]

@@ -1,0 +1,58 @@
+"""A person's way through ComfyUI with our nodes, in a real browser."""
+
+from pathlib import Path
+from typing import Any
+
+import batch_sdxl
+import pytest
+
+PACK = Path(batch_sdxl.__file__).parent
+
+#: Words that people type -> what they look for.
+WORDS = {
+    "prompt list": "Prompt List",
+    "seed list": "Seed List",
+    "image batch": "Load Image Batch",
+    "batch generate": "Batch Generate",
+    "contact": "Contact Sheet",
+}
+
+#: Words that are in no node's name, which older versions do not look at.
+ALIASES = {"sdxl": "Load SDXL", "txt2img": "Batch Generate", "clip skip": "Prompt Settings"}
+
+
+@pytest.mark.parametrize("renderer", ["classic", "nodes2"])
+def test_from_the_first_search_to_a_template(
+    comfyui_with_previews: Any, browse: Any, renderer: str, tmp_path: Path
+) -> None:
+    comfyui_with_previews.check_draws(renderer)
+    seen = browse("journey.mjs", comfyui_with_previews.url, renderer, str(tmp_path))
+
+    assert {word: name for word, name in WORDS.items() if name in seen["words"][word]} == WORDS
+    version = comfyui_with_previews.get("/system_stats")["system"]["comfyui_version"]
+    if tuple(map(int, version.split(".")[:2])) >= (0, 8):
+        found = {word: name for word, name in ALIASES.items() if name in seen["words"][word]}
+        assert found == ALIASES
+
+    own = [f"BatchSDXL_{name}" for name in ("SeedList", "LoadSDXL", "PromptList", "BatchGenerate")]
+    assert seen["dragged"] == own[:1]
+    assert seen["added"] == [*own, "PreviewImage"]
+    assert seen["links"] == 4
+    assert (seen["run"], seen["images"]) == ("execution_success", 4)
+
+    # Sixteen images of 128 pixels, four a row.
+    assert seen["preview"][0] == seen["preview"][1] >= 256
+    assert " of 16 images" in seen["text"]
+    assert seen["cancelled"] == "execution_interrupted"
+    assert seen["runAfterCancel"] == "execution_success"
+
+    assert "Seed List" in seen["help"]["headings"][0]
+    assert any("Errors" in heading for heading in seen["help"]["headings"])
+    assert seen["help"]["pictures"] and all(seen["help"]["pictures"])
+
+    examples = {path.stem for path in (PACK / "example_workflows").glob("*.json")}
+    assert set(seen["templates"]["names"]) == examples
+    assert all(seen["templates"]["pictures"])
+    assert "BatchSDXL_SaveImageBatch" in seen["fromTemplate"]
+    assert seen["templateRun"] == "execution_success"
+    assert not seen["errors"]
