@@ -7,8 +7,10 @@ which is what diffusers does.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import InvalidRequest
@@ -126,14 +128,32 @@ def start_scheduler(
     Raises:
         InvalidRequest: the sampler can't take that many steps, or the model's noise.
     """
+    config = {key: model_config[key] for key in _OF_THE_MODEL if model_config.get(key) is not None}
+    if "trained_betas" in config:
+        config["trained_betas"] = tuple(config["trained_betas"])
+    # Some take longer to plan their steps than a UNet call does.
+    scheduler = copy.deepcopy(_planned(name, tuple(config.items()), num_inference_steps))
+    if hasattr(scheduler, "noise_sampler_seed"):
+        scheduler.noise_sampler_seed = seed
+    begin = 0
+    if strength is not None:
+        # As StableDiffusionXLImg2ImgPipeline.get_timesteps.
+        run = min(int(num_inference_steps * strength), num_inference_steps)
+        begin = (num_inference_steps - run) * scheduler.order
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(begin)
+    return scheduler, scheduler.timesteps[begin:]
+
+
+@lru_cache(maxsize=64)
+def _planned(name: str, settings: tuple[tuple[str, Any], ...], num_inference_steps: int) -> Any:
+    """A scheduler with its steps planned, which is never run itself."""
     import diffusers
 
     sampler_name, _, spacing = name.partition(":")
     sampler = SAMPLERS[sampler_name]
     scheduler_class = getattr(diffusers, sampler.class_name)
-    config = {key: model_config[key] for key in _OF_THE_MODEL if key in model_config}
-    config |= sampler.config | (SPACINGS[spacing] if spacing else {})
-    config["noise_sampler_seed"] = seed
+    config = dict(settings) | sampler.config | (SPACINGS[spacing] if spacing else {})
     known = inspect.signature(scheduler_class.__init__).parameters
     if config.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in known:
         raise InvalidRequest(
@@ -150,11 +170,4 @@ def start_scheduler(
             f"{num_inference_steps} ({error})",
             "Take fewer steps, or another sampler.",
         ) from error
-    begin = 0
-    if strength is not None:
-        # As StableDiffusionXLImg2ImgPipeline.get_timesteps.
-        run = min(int(num_inference_steps * strength), num_inference_steps)
-        begin = (num_inference_steps - run) * scheduler.order
-    if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(begin)
-    return scheduler, scheduler.timesteps[begin:]
+    return scheduler

@@ -143,29 +143,3 @@ def test_a_sampler_that_cannot_follow_the_noise_is_refused(tiny_folder: Path) ->
     model = load_model(tiny_folder, device="cpu", zero_terminal_snr=True)
     with pytest.raises(InvalidRequest, match=r"zero terminal SNR, got 'heun'.*euler"):
         Engine(model).generate([replace(BASE, scheduler="heun")])
-
-
-#: Settings that the makers of models of few steps give.
-FEW_STEPS = {
-    "Turbo": {"scheduler": "euler_ancestral:sgm_uniform", "num_inference_steps": 1},
-    "Lightning": {"scheduler": "euler:sgm_uniform", "num_inference_steps": 4},
-    "LCM": {"scheduler": "lcm", "num_inference_steps": 4},
-    "Hyper": {"scheduler": "ddim:sgm_uniform", "num_inference_steps": 2},
-}
-
-
-@pytest.mark.parametrize("kind", FEW_STEPS)
-def test_models_of_few_steps_take_one_row_an_image(tiny: Model, kind: str) -> None:
-    requests = [
-        replace(BASE, seed=seed, guidance_scale=0.0, **FEW_STEPS[kind])  # type: ignore[arg-type]
-        for seed in range(4)
-    ]
-    rows: list[int] = []
-    hook = tiny.unet.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
-    try:
-        images = list(Engine(tiny, geometry=Geometry(4)).generate(requests))
-    finally:
-        hook.remove()
-    assert len(images) == 4
-    assert rows == [4] * FEW_STEPS[kind]["num_inference_steps"]  # type: ignore[operator]
-    assert all(image.decoded.isfinite().all() for image in images)

@@ -55,6 +55,7 @@ def test_large_images_are_shrunk_and_small_ones_kept() -> None:
     assert large.shape[1] == 64 + 16
 
 
+@pytest.mark.slow
 def test_a_sheet_of_thousands_stays_small() -> None:
     image = np.zeros((256, 256, 3), np.uint8)
     page = draw([image] * 5000, in_order(records(*[("a", n) for n in range(5000)])), 256)

@@ -1,4 +1,3 @@
-import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -189,21 +188,3 @@ def test_an_offloaded_model_takes_less_memory_of_the_device(tiny_folder: Path) -
         peaks.append(torch.cuda.max_memory_allocated())
     np.testing.assert_array_equal(images[0], images[1])
     assert peaks[1] < peaks[0]
-
-
-def test_what_a_run_holds_does_not_grow_with_its_length(tiny: Model) -> None:
-    """Tensors alive beside the results, which are let go of as they come."""
-
-    def most_alive(number: int) -> int:
-        requests = (
-            ImageRequest(prompt="x", seed=n, num_inference_steps=1, guidance_scale=1.0)
-            for n in range(number)
-        )
-        alive = []
-        for _ in Engine(tiny, geometry=Geometry(2)).generate(requests):
-            gc.collect()
-            alive.append(sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()))
-        return max(alive)
-
-    most_alive(4)  # what is made once
-    assert most_alive(24) <= most_alive(6)

@@ -316,6 +316,7 @@ with host.use(Folder()):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measures as Linux counts")
 def test_five_thousand_images_take_their_own_memory_and_little_more(folder: Path) -> None:
     rng = np.random.default_rng(0)

@@ -59,7 +59,7 @@ RELAXED = {
 }
 
 
-@settings(max_examples=8, derandomize=True, **RELAXED)  # type: ignore[arg-type]
+@settings(max_examples=5, derandomize=True, **RELAXED)  # type: ignore[arg-type]
 @given(batch=st.lists(requests(), min_size=2, max_size=6))
 def test_a_sample_of_random_batches(render: Render, batch: list[ImageRequest]) -> None:
     check(render, batch)
