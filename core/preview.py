@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 SHEET, TILE, GAP = 1024, 32, 2
 BACKGROUND = (32, 32, 32)
 
-#: What drawing may take of the run's time (with what can't be foreseen, it stays under 2 %), and
-#: seconds between two drawings at least.
-SHARE, PERIOD = 0.015, 0.3
+#: What drawing may take of the run's time (with what can't be foreseen, it stays under 2 % in runs
+#: of more than some seconds), seconds before the first drawing, and between two at least.
+SHARE, FIRST, PERIOD = 0.015, 1.0, 0.3
 
 #: Width and height of the latents that the colours are fitted to.
 PATCH = 16
@@ -114,8 +114,9 @@ class BatchPreview:
     """A sheet with a tile for each image of a batch, dark until the image is begun.
 
     It keeps account of what its drawing takes, and draws only while that is less than `SHARE` of
-    the time since it was made. Of more images than fit at `TILE` pixels it shows a page: the one
-    with the newest image in work, empty when it is turned to.
+    the time since it was made; but the end in any case, since that stays to be seen. Of more images
+    than fit at `TILE` pixels it shows a page: the one with the newest image in work, empty when it
+    is turned to.
     """
 
     def __init__(
@@ -138,7 +139,8 @@ class BatchPreview:
         self._sheet = self._empty()
         self._finished: dict[int, NDArray[Any]] = {}
         self._clock = clock
-        self._begin = self._last = clock()
+        self._begin = clock()
+        self._last: float | None = None
         self._spent = self._cost = self._encoding = 0.0
 
     def finish(self, index: int, image: NDArray[Any]) -> None:
@@ -155,28 +157,33 @@ class BatchPreview:
 
         Args:
             running: the images in work, by place of their request.
-            last: whether the run is over, for which the time of one drawing is always put by.
+            last: whether the run is over, so that this drawing stays.
         """
         begin = self._clock()
-        needed = self._cost if last else 2 * self._cost
-        if self._spent + needed > SHARE * (begin - self._begin):
+        if not last and not (running and self._is_due(begin)):
             return None
-        if not last and (not running or begin - self._last < PERIOD):
-            return None
-        colours = LatentColours.of(self._model)
+        colours = LatentColours.of(self._model) if running else None
         fitted = self._clock()
         self._turn(max(running, default=self._page * self._capacity) // self._capacity)
         for index, image in self._finished.items():
             self._put(index, image)
         self._finished.clear()
         for index, lane in running.items():
+            assert colours is not None
             self._put(index, colours(lane.estimate()))
         sheet = self._sheet.copy()
         self._encoding = self._encoding or self._time_encoding()
-        self._last = self._clock()
-        self._cost = self._last - fitted + self._encoding
-        self._spent += self._last - begin + self._encoding
+        self._last = end = self._clock()
+        self._cost = end - fitted + self._encoding
+        self._spent += end - begin + self._encoding
         return sheet
+
+    def _is_due(self, now: float) -> bool:
+        if self._last is None:
+            return now - self._begin >= FIRST
+        # The second of the two is the end's.
+        paid = self._spent + 2 * self._cost <= SHARE * (now - self._begin)
+        return paid and now - self._last >= PERIOD
 
     def _time_encoding(self) -> float:
         """Seconds that the host will take to make a JPEG of a sheet, at worst."""

@@ -220,6 +220,7 @@ def test_where_the_host_shows_previews_nothing_else_changes(
 ) -> None:
     unseen, _ = generate(tiny, seeds=(5, 6), prompts=(Prompt("x"),), combine="product")
     assert not folders.sheets
+    monkeypatch.setattr(preview, "FIRST", 0.0)
     monkeypatch.setattr(preview, "PERIOD", 0.0)
     monkeypatch.setattr(preview, "SHARE", 1e9)
     folders.shows_preview = True

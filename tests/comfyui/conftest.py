@@ -156,7 +156,8 @@ def comfyui_without_diffusers(tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def comfyui_with_previews(tmp_path: Path) -> Iterator[ComfyUI]:
-    server = ComfyUI(tmp_path / "base", "--preview-method", "latent2rgb")
+    # Front ends look for help pages in the folder up to the first dot of its name.
+    server = ComfyUI(tmp_path / "base", "--preview-method", "latent2rgb", folder="batch-sdxl")
     yield server
     server.stop()
 

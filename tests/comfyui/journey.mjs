@@ -185,7 +185,7 @@ async function layOut() {
     for (const node of window.app.graph._nodes) node.pos = places[node.type];
     const { ds } = window.app.canvas;
     ds.scale = 0.8;
-    ds.offset = [150, 120];
+    ds.offset = [150, 230];
     window.app.graph.setDirtyCanvas(true, true);
   });
   await page.waitForTimeout(800);
