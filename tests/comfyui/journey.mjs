@@ -90,6 +90,7 @@ try {
   await page.waitForTimeout(1500);
   await shot("template");
   seen.fromTemplate = await types();
+  seen.titles = await page.locator("[data-testid=node-title]").allInnerTexts();
   seen.templateRun = await run();
   await shot("template_run");
   console.log(JSON.stringify(seen));
@@ -113,14 +114,16 @@ async function open() {
       window.LiteGraph?.registered_node_types.BatchSDXL_SelectImages,
   );
   await page.waitForTimeout(1500); // the front end restores its last workflow
-  await page.evaluate(() => window.app.graph.clear());
+  await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.NewBlankWorkflow"));
+  await page.waitForTimeout(500);
 }
 
 /** The names of the first results for some words, with the dialog left open. */
 async function search(words) {
-  if (!(await box.isVisible())) {
+  while (!(await box.isVisible())) {
+    // The first of several may end what went before, such as a node that follows the pointer.
     await page.mouse.dblclick(...EMPTY);
-    await box.waitFor();
+    await page.waitForTimeout(1500);
   }
   await box.fill(words);
   await page.waitForTimeout(700);
@@ -321,7 +324,10 @@ async function template(name) {
   const names = await cards.evaluateAll((all) =>
     all.map((card) => card.dataset.testid.replace("template-workflow-", "")),
   );
-  const pictures = await cards.locator("img").evaluateAll((all) => all.map((i) => i.naturalWidth));
+  const picture = (name) => `${url}/api/workflow_templates/batch-sdxl/${name}.jpg`;
+  const pictures = await Promise.all(
+    names.map(async (name) => (await page.request.get(picture(name))).ok()),
+  );
   await shot("templates");
   await card.click();
   return { names, pictures };
