@@ -1,4 +1,4 @@
-"""Long lists -> a few lines for a person."""
+"""Lists -> words for a person."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def counted(number: int, things: str) -> str:
+    """`3 prompts`, `1 prompt`."""
+    return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
 
 
 def shown(items: Sequence[T], say: Callable[[T], str], most: int = 20) -> list[str]:

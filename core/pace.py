@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from .listing import counted
+
 if TYPE_CHECKING:
     from .lane import Lane
 
@@ -75,7 +77,7 @@ class Pace:
         Args:
             images: done by now, those that were there before included.
         """
-        done = f"{images} of {self._total_images} images"
+        done = f"{images} of {counted(self._total_images, 'images')}"
         if images == self._total_images:
             return done
         if len(self._seen) < 2 or self._seen[-1][0] <= self._seen[0][0]:

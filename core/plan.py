@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from .errors import InvalidRequest
 from .images.source import SourceImage
+from .listing import counted
 from .prompts.prompt import Prompt
 from .request import ImageRequest, combine
 
@@ -81,5 +82,5 @@ def plan(
 def summary(mode: str, count: int, **lists: Sequence[Any] | None) -> str:
     """How many images there will be, and of what: `8 images: 4 prompts x 2 seeds`."""
     sign = " x " if mode == "product" else ", "
-    parts = [f"{len(values)} {name}" for name, values in lists.items() if values is not None]
-    return f"{count} images: {sign.join(parts)} ({mode})"
+    parts = [counted(len(values), name) for name, values in lists.items() if values is not None]
+    return f"{counted(count, 'images')}: {sign.join(parts)} ({mode})"

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from .errors import InvalidRequest
 from .images.source import SourceImage
+from .listing import counted
 from .schedulers import check_scheduler
 from .seeds import MAX_SEED
 
@@ -237,7 +238,7 @@ def combine(mode: str, **lists: Sequence[T]) -> list[tuple[T, ...]]:
         _check(
             all(length in (1, longest) for length in lengths.values()),
             "lists of equal length (or of one entry, which serves for all)",
-            " and ".join(f"{length} {name}" for name, length in lengths.items()),
+            " and ".join(counted(length, name) for name, length in lengths.items()),
             "Even them out, or combine by product (each with each) or cycle (the shorter repeats).",
         )
     return [tuple(values[k % len(values)] for values in lists.values()) for k in range(longest)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidImage
 from ..core.images.source import SourceImage, read_image
+from ..core.listing import counted
 from ..core.plan import plan, summary
 from ..core.prompts.prompt import Prompt
 from ..core.request import COMBINATIONS, ImageRequest
@@ -279,7 +280,7 @@ def _sources(batches: list[torch.Tensor], names: list[str] | None) -> list[Sourc
     if len(names) != len(images):
         raise InvalidImage(
             "as many names as images",
-            f"{len(names)} names and {len(images)} images",
+            f"{counted(len(names), 'names')} and {counted(len(images), 'images')}",
             "Wire both from the same node, or only the images.",
         )
     return [SourceImage.of(image, name) for image, name in zip(images, names, strict=True)]

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InvalidRequest
+from ..core.listing import counted
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,7 @@ def rows_of(
         if len(values) != len(records):
             raise InvalidRequest(
                 f"as many {name} as rows, which say which image is which",
-                f"{len(values)} {name} and {len(records)} rows",
+                f"{counted(len(values), name)} and {counted(len(records), 'rows')}",
                 "Wire both from the same node.",
             )
     return records

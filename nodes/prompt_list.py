@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidPrompts
-from ..core.listing import shown
+from ..core.listing import counted, shown
 from ..core.prompts.files import check_kind, digest_file, read_rows
 from ..core.prompts.plain_text import text_rows
 from ..core.prompts.prompt import Prompt
@@ -199,7 +199,7 @@ class PromptList(Node):
         file = file.strip()
         found = _prompts(text, filled, file, wildcards, variants_limit)
         prompts = require(found, file or "the text")
-        lines = [f"{len(prompts):,} prompts", *shown(prompts, _said)]
+        lines = [counted(len(prompts), "prompts"), *shown(prompts, _said)]
         texts, negatives = [p.prompt for p in prompts], [p.negative_prompt for p in prompts]
         return {
             "ui": {"text": ["\n".join(lines)]},

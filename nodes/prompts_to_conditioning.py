@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidPrompts, UnsupportedModel
+from ..core.listing import counted
 from ..core.prompts.prompt import Prompt
 from ..core.request import COMBINATIONS, combine
 from ..core.text.stack import TOKENS_PER_CHUNK, stack_embeddings
@@ -150,7 +151,7 @@ def _rows(
     elif own:
         raise InvalidPrompts(
             "a seed in the row of each prompt, or in none",
-            f"{len(own)} seeds for {len(prompts)} prompts",
+            f"{counted(len(own), 'seeds')} for {counted(len(prompts), 'prompts')}",
             "Fill the column, or wire a Seed List.",
         )
     elif drawn := [prompt.prompt for prompt in prompts if prompt.wildcards is not None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidRequest, InvalidSeeds
+from ..core.listing import counted
 from ..core.seeds import make_generator
 from .stock_sampler import SeedsOfImages, check_count, for_images
 from .types import SEEDS, Inputs, Node
@@ -116,7 +117,7 @@ def _for_count(latent: Latent, count: int) -> Latent:
     if masks not in (1, count):
         raise InvalidRequest(
             "as many masks as seeds (or one mask for all)",
-            f"{masks} masks and {count} seeds",
+            f"{counted(masks, 'masks')} and {counted(count, 'seeds')}",
             "Even them out.",
         )
     if len(samples) == count:

@@ -129,7 +129,7 @@ def test_seeds_of_rows_are_used_unless_others_are_wired() -> None:
     rows = (Prompt("a", "", Settings({"seed": 3})), Prompt("b", "", Settings({"seed": 5})))
     assert encode(Clip(), rows)[2] == (3, 5)
     assert encode(Clip(), rows, seeds=(1, 2))[2] == (1, 2)
-    with pytest.raises(InvalidPrompts, match="1 seeds for 2 prompts"):
+    with pytest.raises(InvalidPrompts, match="1 seed for 2 prompts"):
         encode(Clip(), (rows[0], Prompt("b")))
 
 

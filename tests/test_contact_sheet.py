@@ -68,5 +68,5 @@ def test_the_node_takes_batches_of_any_sizes() -> None:
     images = [torch.zeros(2, 64, 64, 3), torch.ones(1, 32, 64, 3)]
     (page,) = node.run(images=images, rows=[records(("a", 1), ("b", 2), ("c", 3))], **settings)
     assert page.shape[0] == 1 and page.shape[3] == 3
-    with pytest.raises(InvalidRequest, match="3 images and 1 rows"):
+    with pytest.raises(InvalidRequest, match="3 images and 1 row"):
         node.run(images=images, rows=[records(("a", 1))], **settings)

@@ -266,7 +266,7 @@ def test_input_images_make_it_image_to_image(tiny: Model, folders: FolderHost) -
     assert [row["image"]["name"] for row in rows] == ["1.png", "2.png"]
     assert rows[0]["strength"] == 0.5
     assert folders.told[0] == (4, 2)
-    with pytest.raises(BatchSDXLError, match="1 names and 2 images"):
+    with pytest.raises(BatchSDXLError, match="1 name and 2 images"):
         node.run(**lists, images=loaded, names=["1.png"])
 
 
@@ -346,7 +346,7 @@ def test_files_stay_in_the_output_folder(tiny: Model, folders: FolderHost, prefi
 
 
 def test_a_row_is_needed_for_each_image(folders: FolderHost) -> None:
-    with pytest.raises(InvalidRequest, match="2 images and 1 rows"):
+    with pytest.raises(InvalidRequest, match="2 images and 1 row"):
         call(
             "SaveImageBatch",
             images=[torch.zeros(2, 8, 8, 3)],

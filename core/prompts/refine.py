@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InvalidPrompts
+from ..listing import counted
 from ..request import CONDITIONING
 from .prompt import Prompt, Settings
 
@@ -34,7 +35,7 @@ def refine(prompts: Sequence[Prompt], way: str, text: str) -> tuple[Prompt, ...]
     if not prompts or len(lines) not in (1, len(prompts)):
         raise InvalidPrompts(
             "prompts, and one line of text for all of them or one for each",
-            f"{len(prompts)} prompts and {len(lines)} lines",
+            f"{counted(len(prompts), 'prompts')} and {counted(len(lines), 'lines')}",
             "Write one line, or as many as there are prompts.",
         )
     if way == "template" and not all(_SLOT in line for line in lines):
