@@ -186,7 +186,7 @@ class ImageRequest:
             self._check_side(f"{side} of the input image", own)
         _check(
             int(self.num_inference_steps * self.strength) >= 1,
-            "at least one step to run, that is num_inference_steps * strength of 1 or more",
+            "at least one step to run, that is steps * strength of 1 or more",
             f"{self.num_inference_steps} * {self.strength}",
             "Raise the strength or the steps.",
         )

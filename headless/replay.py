@@ -20,14 +20,15 @@ from ..core.saving.png16 import to_uint16
 from ..core.saving.writer import keeps_pixels
 from ..nodes import host
 from ..nodes.load_sdxl import DEMO
+from ..nodes.types import WORDS
 from .finder import Finder
 
 if TYPE_CHECKING:
     from ..core.engine import Engine, GeneratedImage
     from ..core.models.model import Model
 
-#: What ComfyUI's nodes call some of a request's fields.
-ALIASES = {"steps": "num_inference_steps", "cfg": "guidance_scale"}
+#: ComfyUI's words for some of a request's fields -> the fields.
+ALIASES = {word: field for field, word in WORDS.items()}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..core.prompts.rows import Row
 from ..core.prompts.text_files import text_lines
 from ..core.prompts.wildcards import Wildcards
 from .paths import check_below, find_input, input_roots
-from .types import PROMPTS, Inputs, Node
+from .types import PROMPTS, WORDS, Inputs, Node
 
 #: What becomes of choices in prompts.
 MODES = ("off", "random", "combinatorial")
@@ -253,5 +253,5 @@ def _said(prompt: Prompt) -> str:
     parts = [text if len(text) <= 100 else f"{text[:99]}…"]
     if prompt.negative_prompt:
         parts.append(f"not: {' '.join(prompt.negative_prompt.split())[:60]}")
-    parts += [f"{name} {value}" for name, value in prompt.settings.items()]
+    parts += [f"{WORDS.get(name, name)} {value}" for name, value in prompt.settings.items()]
     return " | ".join(parts)

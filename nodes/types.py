@@ -10,6 +10,9 @@ PROMPTS = "BATCH_SDXL_PROMPTS"
 SEEDS = "BATCH_SDXL_SEEDS"
 ROWS = "BATCH_SDXL_ROWS"
 
+#: Fields of a request -> ComfyUI's words for them, where it has its own.
+WORDS = {"num_inference_steps": "steps", "guidance_scale": "cfg"}
+
 #: What ComfyUI calls the dictionary that a node describes its inputs with.
 Inputs = dict[str, dict[str, Any]]
 

@@ -70,6 +70,11 @@ def test_text_makes_prompts_and_ordinary_lists() -> None:
     assert found["ui"]["text"] == ["2 prompts\na | not: c\nb | not: c"]
 
 
+def test_settings_of_rows_are_told_in_comfyuis_words(folder: Path) -> None:
+    (text,) = prompts('--prompt "a" --steps 20 --cfg_scale 7 --seed 5')["ui"]["text"]
+    assert text == "1 prompt\na | steps 20 | cfg 7.0 | seed 5"
+
+
 def test_long_lists_are_shortened_for_all_to_see() -> None:
     (text,) = prompts("\n".join(f"p{k}" for k in range(1500)))["ui"]["text"]
     lines = text.split("\n")
