@@ -81,6 +81,13 @@ class Host:
         """Whether files may carry prompts and the graph that made them."""
         return True
 
+    def check_cancelled(self) -> None:
+        """Stop here if the person asked for it.
+
+        Raises:
+            BaseException: whatever the host uses to stop a run; it must be let through.
+        """
+
     def tell(self, text: str, node_id: str) -> None:
         """Show a line of text to the person, on the node of that id where there is a screen."""
 

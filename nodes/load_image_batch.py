@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..core.errors import BatchSDXLError, InvalidImage
 from ..core.images.batch import BATCH_FITS, FRAMES, ON_ERROR, ImageFile, LoadOptions, load_images
 from ..core.images.files import ORDERS, is_image_name, list_images
+from . import host
 from .paths import check_below, find_input, find_matches, input_roots
 from .types import Inputs, Node
 
@@ -170,7 +171,8 @@ class LoadImageBatch(Node):
         import torch
 
         options = LoadOptions(_size(width, height), fit, frames, on_error)
-        loaded = load_images(_chosen(folder, order, subfolders, start, limit), options)
+        files = _chosen(folder, order, subfolders, start, limit)
+        loaded = load_images(files, options, host.current().check_cancelled)
         # The tensors are the arrays: no pixel is copied.
         images: list[torch.Tensor] = [torch.from_numpy(batch) for batch in loaded.images]
         masks: list[torch.Tensor] = [torch.from_numpy(batch) for batch in loaded.masks]

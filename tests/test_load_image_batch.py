@@ -21,9 +21,16 @@ from PIL import Image
 class Folder(host.Host):
     def __init__(self, root: Path) -> None:
         self._root = root
+        self.asked = 0
+        self.cancelled_at = 0
 
     def input_folders(self) -> list[Path]:
         return [self._root]
+
+    def check_cancelled(self) -> None:
+        self.asked += 1
+        if self.asked == self.cancelled_at:
+            raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -60,6 +67,14 @@ def test_images_of_one_size_are_one_batch(folder: Path) -> None:
     assert shades(images) == [[10, 20, 100]]
     assert not masks[0].any()
     assert (names, count) == (["1.png", "2.png", "10.png"], 3)
+
+
+def test_cancel_stops_between_images(folder: Path) -> None:
+    caller = Folder(folder)
+    caller.cancelled_at = 2
+    with host.use(caller), pytest.raises(KeyboardInterrupt):
+        load()
+    assert caller.asked == 2
 
 
 def test_images_of_several_sizes_are_several_batches_in_order(folder: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -125,15 +125,22 @@ class _Planned:
         return f"{self.file.name}#{self.frame + 1}" if len(self.own) > 1 else self.file.name
 
 
-def load_images(files: Sequence[ImageFile], options: LoadOptions) -> LoadedImages:
+def load_images(
+    files: Sequence[ImageFile], options: LoadOptions, before_each: Callable[[], None] = lambda: None
+) -> LoadedImages:
     """Read files.
+
+    Args:
+        files: in the order that images come out.
+        options: how.
+        before_each: called before each image is read; what it raises stops the reading.
 
     Raises:
         InvalidImage: one cannot be read and `on_error` is `stop`, or none can.
     """
     loader = _Loader(options)
     for _, run in groupby(loader.plan(files), key=lambda item: item.size):
-        loader.fill(list(run))
+        loader.fill(list(run), before_each)
     result = loader.result
     if not loader.any_read:
         raise InvalidImage(
@@ -178,7 +185,7 @@ class _Loader:
                 unsized.clear()
         return [] if unsized else planned
 
-    def fill(self, run: Sequence[_Planned]) -> None:
+    def fill(self, run: Sequence[_Planned], before_each: Callable[[], None]) -> None:
         """Read frames of one size into a batch."""
         width, height = run[0].size
         try:
@@ -194,6 +201,7 @@ class _Loader:
             ) from None
         filled = 0
         for item in run:
+            before_each()
             source = self._read(item)
             if source is not None:
                 images[filled] = source.pixels

@@ -112,6 +112,16 @@ class ComfyHost(Host):
 
         return not args.disable_metadata
 
+    def check_cancelled(self) -> None:
+        """Stop if Cancel was pressed.
+
+        Raises:
+            comfy.model_management.InterruptProcessingException: it was.
+        """
+        import comfy.model_management
+
+        comfy.model_management.throw_exception_if_processing_interrupted()
+
     def tell(self, text: str, node_id: str) -> None:
         """Text on the node."""
         send_text(text, node_id)
