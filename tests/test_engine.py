@@ -1,3 +1,5 @@
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -188,3 +190,17 @@ def test_an_offloaded_model_takes_less_memory_of_the_device(tiny_folder: Path) -
         peaks.append(torch.cuda.max_memory_allocated())
     np.testing.assert_array_equal(images[0], images[1])
     assert peaks[1] < peaks[0]
+
+
+def test_a_model_is_let_go_of_at_once(tiny: Model) -> None:
+    """Without a garbage collection, which could come while somebody else counts on it."""
+    model = replace(tiny)
+    alive = weakref.ref(model)
+    gc.disable()
+    try:
+        engine = Engine(model)
+        list(engine.generate([ImageRequest(prompt="(x:1.2)", seed=1, num_inference_steps=1)]))
+        del model, engine
+        assert alive() is None
+    finally:
+        gc.enable()

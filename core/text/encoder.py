@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -36,8 +36,9 @@ class TextEncoder:
     def __init__(self, model: Model) -> None:
         """Encode with the tokenizers and text encoders of `model`."""
         self._model = model
-        self._chunks = lru_cache(CACHE_SIZE)(self._cut)
-        self._encode_chunk = lru_cache(2 * CACHE_SIZE)(self._run)
+        # Not methods of its own: a circle would keep the model until some garbage collection.
+        self._chunks = lru_cache(CACHE_SIZE)(partial(_cut, model))
+        self._encode_chunk = lru_cache(2 * CACHE_SIZE)(partial(_run, model))
 
     def count(self, prompt: str) -> int:
         """The number of chunks of a prompt.
@@ -86,12 +87,6 @@ class TextEncoder:
         assert pooled is not None
         return Embedding(torch.cat(columns, dim=-1), pooled)
 
-    def _cut(self, prompt: str) -> tuple[tuple[Chunk, ...], ...]:
-        """The chunks for each encoder, equally many."""
-        cut = [to_chunks(prompt, t, self._model.inversions) for t in self._model.tokenizers]
-        most = max(map(len, cut))
-        return tuple(chunks + ((),) * (most - len(chunks)) for chunks in cut)
-
     def _weigh(
         self, hidden: torch.Tensor, which: int, chunk: Chunk, clip_skip: int
     ) -> torch.Tensor:
@@ -104,36 +99,43 @@ class TextEncoder:
         moved = empty + factor * (hidden.float() - empty)
         return torch.where(factor == 1, hidden, moved.to(hidden.dtype))
 
-    def _run(self, which: int, chunk: Chunk, clip_skip: int) -> tuple[torch.Tensor, Any]:
-        """Hidden layer (1, 77, C), and pooled text, which the first encoder has none of."""
-        encoder, tokenizer = self._model.text_encoders[which], self._model.tokenizers[which]
-        ids = torch.tensor([to_ids(chunk, tokenizer)], device=self._model.device)
-        with self._learned(which, chunk):
-            output = encoder(ids, output_hidden_states=True)
-        return output.hidden_states[-2 - clip_skip], output.get("text_embeds")
 
-    @contextmanager
-    def _learned(self, which: int, chunk: Chunk) -> Iterator[None]:
-        """Put the vectors of textual inversions in their places."""
-        places = {
-            1 + k: token.key for k, token in enumerate(chunk) if not isinstance(token.key, int)
-        }
-        if not places:
-            yield
-            return
+def _cut(model: Model, prompt: str) -> tuple[tuple[Chunk, ...], ...]:
+    """The chunks for each encoder, equally many."""
+    cut = [to_chunks(prompt, tokenizer, model.inversions) for tokenizer in model.tokenizers]
+    most = max(map(len, cut))
+    return tuple(chunks + ((),) * (most - len(chunks)) for chunks in cut)
 
-        def put(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
-            rows = output.clone()
-            for place, (name, number) in places.items():
-                rows[0, place] = self._model.inversions[name].vectors[which][number].to(rows)
-            return rows
 
-        embedding = self._model.text_encoders[which].get_input_embeddings()
-        handle = embedding.register_forward_hook(put)
-        try:
-            yield
-        finally:
-            handle.remove()
+def _run(model: Model, which: int, chunk: Chunk, clip_skip: int) -> tuple[torch.Tensor, Any]:
+    """Hidden layer (1, 77, C), and pooled text, which the first encoder has none of."""
+    encoder, tokenizer = model.text_encoders[which], model.tokenizers[which]
+    ids = torch.tensor([to_ids(chunk, tokenizer)], device=model.device)
+    with _learned(model, which, chunk):
+        output = encoder(ids, output_hidden_states=True)
+    return output.hidden_states[-2 - clip_skip], output.get("text_embeds")
+
+
+@contextmanager
+def _learned(model: Model, which: int, chunk: Chunk) -> Iterator[None]:
+    """Put the vectors of textual inversions in their places."""
+    places = {1 + k: token.key for k, token in enumerate(chunk) if not isinstance(token.key, int)}
+    if not places:
+        yield
+        return
+
+    def put(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        rows = output.clone()
+        for place, (name, number) in places.items():
+            rows[0, place] = model.inversions[name].vectors[which][number].to(rows)
+        return rows
+
+    embedding = model.text_encoders[which].get_input_embeddings()
+    handle = embedding.register_forward_hook(put)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _unweighted(chunk: Chunk) -> Chunk:
