@@ -1,6 +1,6 @@
 """Every scheduler on offer is diffusers' own, and keeps the promise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -62,12 +62,10 @@ def reference_scheduler(name: str, base: Any) -> Any:
 
 #: Each sampler with the model's own spacing and one of ComfyUI's; the others take longer.
 USUAL = {*SAMPLERS, *(f"{name}:{sampler.spacings[-1]}" for name, sampler in SAMPLERS.items())}
+EACH = [pytest.param(n, marks=[] if n in USUAL else [pytest.mark.slow]) for n in NAMES]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[] if n in USUAL else [pytest.mark.slow]) for n in NAMES],
-)
+@pytest.mark.parametrize("name", EACH)
 def test_parity_with_diffusers(name: str, components: dict[str, Any], render: Render) -> None:
     from diffusers import StableDiffusionXLPipeline
 
@@ -91,10 +89,15 @@ def test_image_to_image_parity(name: str, components: dict[str, Any], render: Re
         assert (image.decoded - reference).abs().max() < ROUNDING
 
 
+def _is_of(name: str, sampler: str) -> bool:
+    return name.partition(":")[0] == sampler
+
+
+@pytest.mark.parametrize("names", [USUAL, pytest.param(NAMES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_alone_as_in_company(sampler: str, render: Render) -> None:
-    """With every spacing, next to the other ones and to an image of another kind and length."""
-    company = [requests(name)[0] for name in NAMES if name.partition(":")[0] == sampler]
+def test_alone_as_in_company(sampler: str, names: Collection[str], render: Render) -> None:
+    """With each spacing, next to the other ones and to an image of another kind and length."""
+    company = [requests(name)[0] for name in NAMES if name in names and _is_of(name, sampler)]
     company.insert(1, ImageRequest(prompt="x", seed=1, num_inference_steps=7, guidance_scale=1.0))
     together = render(company)
     for request, image in zip(company, together, strict=True):
@@ -110,7 +113,7 @@ def test_another_seed_is_another_image(name: str, render: Render) -> None:
     assert not torch.equal(one.decoded, other.decoded)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH)
 def test_few_steps_stay_finite(name: str, tiny: Model) -> None:
     for steps in (1, 2, 3):
         scheduler, timesteps = start_scheduler(name, tiny.scheduler_config, steps, seed=1)
