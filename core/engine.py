@@ -105,6 +105,8 @@ class Engine:
 
     def with_size(self, request: ImageRequest) -> ImageRequest:
         """The request with its width and height filled in: its image's, else the model's own."""
+        if request.width and request.height:
+            return request
         native = self.model.native_size
         image = request.image
         return replace(

@@ -49,12 +49,10 @@ def _add_run(commands: Commands) -> None:
         '--set 3.seeds=1..4 --set "Batch Generate.steps=30"',
     )
     parser.add_argument("workflow", type=Path, metavar="WORKFLOW.json")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NODE.INPUT=VALUE",
-        help="put a value in place of the one in the file; may be given more than once",
+    _add_set(
+        parser,
+        "NODE.INPUT=VALUE",
+        "put a value in place of the one in the file; may be given more than once",
     )
     _add_allow(parser)
     _add_output(parser)
@@ -110,12 +108,10 @@ def _add_reproduce(commands: Commands) -> None:
         epilog='batch-sdxl reproduce shapes_00003_seed7.png --set "prompt=a red circle, small"',
     )
     parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting in place of the one in the file, such as prompt, seed, steps or cfg",
+    _add_set(
+        parser,
+        "NAME=VALUE",
+        "a setting in place of the one in the file, such as prompt, seed, steps or cfg",
     )
     _add_sources(parser)
     _add_output(parser)
@@ -138,6 +134,10 @@ def _add_doctor(commands: Commands) -> None:
         "--size", type=_size, metavar="WxH", help="of the images (default: the model's own)"
     )
     _add_json(parser, "print the report as one JSON object")
+
+
+def _add_set(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar=metavar, help=text)
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..core.content import add_content
 from ..core.errors import BatchSDXLError, InvalidImage
 from ..core.images.batch import BATCH_FITS, FRAMES, ON_ERROR, ImageFile, LoadOptions, load_images
 from ..core.images.files import ORDERS, is_image_name, list_images
@@ -225,12 +226,10 @@ def _found(line: str, order: str, subfolders: bool) -> list[ImageFile]:
 
 
 def _digest(path: Path) -> bytes:
-    """SHA-256 of a file, read in pieces; of the reason if it cannot be read: a run will say it."""
+    """SHA-256 of a file; of the reason if it cannot be read: a run will say it."""
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
+        add_content(digest, path)
     except OSError as error:
         digest.update(str(error).encode())
     return digest.digest()

@@ -7,7 +7,8 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+
+from ..content import add_content
 
 
 def digest_file(path: Path) -> str:
@@ -45,8 +46,9 @@ class _Memory:
         key, state = str(path.resolve()), [status.st_size, status.st_mtime_ns]
         entry = self._known.get(key, [])
         if entry[:2] != state:
-            with path.open("rb") as file:
-                entry = [*state, _sha256(file)]
+            digest = hashlib.sha256()
+            add_content(digest, path)
+            entry = [*state, digest.hexdigest()]
             self._known[key] = entry
             self._grew = True
         return str(entry[2])
@@ -61,10 +63,3 @@ class _Memory:
             partial.replace(self._path)
         except OSError:  # a read-only home costs time, not the run
             return
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..content import add_content
 from ..errors import InvalidPrompts
 from .json_file import json_lines_rows, json_rows
 from .pictures import image_row, image_rows
@@ -68,9 +69,7 @@ def digest_file(path: Path) -> str:
         files = sorted(path.glob("*.[pP][nN][gG]")) if path.is_dir() else [path]
         for file in files:
             digest.update(file.name.encode() + b"\0")
-            with file.open("rb") as stream:
-                while chunk := stream.read(1 << 20):
-                    digest.update(chunk)
+            add_content(digest, file)
     except OSError as error:
         raise InvalidPrompts("a file that can be read", f"{path} ({error})", "Check it.") from None
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.errors import OutOfMemory
 from ...core.pace import Pace
 from ..host import EXAMPLES, Host, Progress
-from .progress import ComfyProgress, send_text
+from .progress import ComfyProgress, check_cancelled, send_text
 
 if TYPE_CHECKING:
     from ...core.models.model import Model
@@ -118,9 +118,7 @@ class ComfyHost(Host):
         Raises:
             comfy.model_management.InterruptProcessingException: it was.
         """
-        import comfy.model_management
-
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        check_cancelled()
 
     def tell(self, text: str, node_id: str) -> None:
         """Text on the node."""

@@ -42,8 +42,6 @@ class ComfyProgress(Progress):
         Raises:
             comfy.model_management.InterruptProcessingException: the user pressed Cancel.
         """
-        import comfy.model_management
-
         # No limit of size: the sheet has its own.
         self._bar.update_absolute(steps, preview=sheet and ("JPEG", sheet, None))
         self._pace.update(steps)
@@ -52,11 +50,22 @@ class ComfyProgress(Progress):
             self._told = now
             self.end(self._pace.describe(images))
         # Newer ComfyUI throttles the bar and with it its own check.
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        check_cancelled()
 
     def end(self, text: str) -> None:
         """Text on the node."""
         send_text(text, self._node_id)
+
+
+def check_cancelled() -> None:
+    """Stop if Cancel was pressed.
+
+    Raises:
+        comfy.model_management.InterruptProcessingException: it was.
+    """
+    import comfy.model_management
+
+    comfy.model_management.throw_exception_if_processing_interrupted()
 
 
 def send_text(text: str, node_id: str) -> None:

@@ -2,39 +2,14 @@
 //     node journey.mjs URL classic|nodes2 FOLDER
 //
 // Searches, drags a node in, connects, runs, sees the preview, cancels, reads help, takes a
-// template. Prints as JSON what was seen; screenshots go to FOLDER. CHROMIUM is the browser,
-// NODE_PATH may lead to playwright-core.
+// template. Prints as JSON what was seen; screenshots go to FOLDER.
 
-import { createRequire } from "node:module";
 import { join } from "node:path";
-
-// require, unlike import, looks in NODE_PATH.
-const { chromium } = createRequire(import.meta.url)("playwright-core");
+import { ended, launch, open } from "./browser.mjs";
 
 const [url, renderer, folder] = process.argv.slice(2);
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM,
-  args: ["--no-sandbox", "--disable-gpu"],
-});
-const page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
-page.setDefaultTimeout(30_000);
-const seen = { errors: [], words: {} };
-page.on("pageerror", ({ stack }) => {
-  // The front end has errors of its own.
-  if (stack.includes("/extensions/")) seen.errors.push(stack);
-});
-await page.route("**/*", (route) =>
-  route.request().url().startsWith(url) || !route.request().url().startsWith("http")
-    ? route.continue()
-    : route.abort(),
-);
-for (const [name, value] of [
-  ["Comfy.TutorialCompleted", true],
-  ["Comfy.RightSidePanel.IsOpen", false],
-  ["Comfy.VueNodes.Enabled", renderer === "nodes2"],
-]) {
-  await page.request.post(`${url}/settings/${name}`, { data: value });
-}
+const { browser, page, errors } = await launch(url, renderer);
+const seen = { errors, words: {} };
 
 const press = (key) => page.keyboard.press(key);
 const box = page.locator(".p-dialog input, .comfy-vue-node-search-box input").first();
@@ -42,7 +17,9 @@ const results = page.locator("[data-testid=result-item], .p-autocomplete-option"
 const EMPTY = [500, 850]; // a place of the canvas where no node lies
 
 try {
-  await open();
+  await open(page, url);
+  await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.NewBlankWorkflow"));
+  await page.waitForTimeout(500);
 
   for (const word of ["prompt list", "seed list", "image batch", "batch generate", "contact", "sdxl"])
     seen.words[word] = await search(word);
@@ -71,7 +48,7 @@ try {
 
   await set("BatchSDXL_SeedList", "seeds", "101..116");
   await set("BatchSDXL_BatchGenerate", "steps", 200);
-  const end = ended();
+  const end = ended(page);
   end.catch(() => {}); // where the preview does not come, that is what is told
   await clickRun();
   seen.preview = await preview("BatchSDXL_BatchGenerate");
@@ -104,18 +81,6 @@ try {
 
 async function shot(name) {
   await page.screenshot({ path: join(folder, `${renderer}-${name}.png`) });
-}
-
-async function open() {
-  await page.goto(url, { waitUntil: "domcontentloaded" });
-  await page.waitForFunction(
-    () =>
-      window.app?.extensionManager &&
-      window.LiteGraph?.registered_node_types.BatchSDXL_SelectImages,
-  );
-  await page.waitForTimeout(1500); // the front end restores its last workflow
-  await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.NewBlankWorkflow"));
-  await page.waitForTimeout(500);
 }
 
 /** The names of the first results for some words, with the dialog left open. */
@@ -232,17 +197,6 @@ async function set(type, name, value) {
   );
 }
 
-function ended() {
-  return page.evaluate(
-    () =>
-      new Promise((resolve) => {
-        for (const type of ["execution_success", "execution_error", "execution_interrupted"]) {
-          window.app.api.addEventListener(type, () => resolve(type), { once: true });
-        }
-      }),
-  );
-}
-
 async function clickRun() {
   await page.getByRole("button", { name: "Run", exact: true }).first().click();
 }
@@ -252,7 +206,7 @@ async function clickCancel() {
 }
 
 async function run() {
-  const end = ended();
+  const end = ended(page);
   await clickRun();
   const type = await end;
   await page.waitForTimeout(500); // what is shown may come a moment later

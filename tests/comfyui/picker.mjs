@@ -1,44 +1,22 @@
 // A person at the picker, in a real browser: node picker.mjs URL GRAPH classic|nodes2
 //
 // GRAPH is a file in API format with a Select Images node that picks nothing. Prints as JSON what
-// the person saw after each thing done. CHROMIUM is the browser, NODE_PATH may lead to
-// playwright-core.
+// the person saw after each thing done.
 
-import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
-
-// require, unlike import, looks in NODE_PATH.
-const { chromium } = createRequire(import.meta.url)("playwright-core");
+import { ended, launch, open } from "./browser.mjs";
 
 const [url, file, renderer] = process.argv.slice(2);
 const graph = JSON.parse(readFileSync(file, "utf8"));
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM,
-  args: ["--no-sandbox", "--disable-gpu"],
-});
-const page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
-const seen = { errors: [] };
-page.on("pageerror", ({ stack }) => {
-  // The front end has errors of its own.
-  if (stack.includes("/extensions/")) seen.errors.push(stack);
-});
-await page.route("**/*", (route) =>
-  route.request().url().startsWith(url) || !route.request().url().startsWith("http")
-    ? route.continue()
-    : route.abort(),
-);
-for (const [name, value] of [
-  ["Comfy.TutorialCompleted", true],
-  ["Comfy.VueNodes.Enabled", renderer === "nodes2"],
-]) {
-  await page.request.post(`${url}/settings/${name}`, { data: value });
-}
+const { browser, page, errors } = await launch(url, renderer);
+const seen = { errors };
 
 const tiles = page.locator(".batch-sdxl-tile");
 const press = (key) => page.keyboard.press(key);
 
 try {
-  await open();
+  await open(page, url);
+  await draw();
   seen.before = await look();
 
   seen.firstRun = await run();
@@ -101,14 +79,7 @@ try {
   await browser.close();
 }
 
-async function open() {
-  await page.goto(url, { waitUntil: "domcontentloaded" });
-  await page.waitForFunction(
-    () =>
-      window.app?.extensionManager &&
-      window.LiteGraph?.registered_node_types.BatchSDXL_SelectImages,
-  );
-  await page.waitForTimeout(1500); // the front end restores its last workflow
+async function draw() {
   await page.evaluate(async (graph) => {
     await window.app.loadApiJson(graph, "picker");
     for (const node of window.app.graph._nodes) {
@@ -124,14 +95,7 @@ async function open() {
 
 /** Presses Run as its shortcut does, and waits for the end. */
 async function run() {
-  const end = page.evaluate(
-    () =>
-      new Promise((resolve) => {
-        for (const type of ["execution_success", "execution_error", "execution_interrupted"]) {
-          window.app.api.addEventListener(type, () => resolve(type), { once: true });
-        }
-      }),
-  );
+  const end = ended(page);
   await press("Control+Enter");
   const type = await end;
   await page.waitForTimeout(500); // what is shown may come a moment later
