@@ -15,8 +15,8 @@ import time
 from statistics import median
 
 from batch_sdxl.core import Engine, ImageRequest, Model, Progress, load_model
+from batch_sdxl.core.engine.preview import BatchPreview
 from batch_sdxl.core.numerics import device_class
-from batch_sdxl.core.preview import BatchPreview
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model, load_model
+from batch_sdxl.core.engine.schedulers import start_scheduler
 from batch_sdxl.core.models.model import DTYPES
 from batch_sdxl.core.numerics import device_class
-from batch_sdxl.core.schedulers import start_scheduler
 from numpy.typing import NDArray
 
 SCHEDULERS = ["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde", "uni_pc_bh2"]

@@ -10,14 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .engine import Engine, GeneratedImage
+    from .engine.engine import Engine, GeneratedImage
+    from .engine.progress import Progress
     from .images.source import SourceImage
     from .models.inversion import with_inversions
     from .models.lora import apply_lora
     from .models.model import Model, load_model
     from .numerics import Geometry
-    from .pace import Progress
-    from .request import ImageRequest, combine
+    from .request.image_request import ImageRequest, combine
 
 __all__ = [
     "Engine",
@@ -34,14 +34,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "engine": ("Engine", "GeneratedImage"),
+    "engine.engine": ("Engine", "GeneratedImage"),
     "images.source": ("SourceImage",),
     "models.inversion": ("with_inversions",),
     "models.lora": ("apply_lora",),
     "models.model": ("Model", "load_model"),
     "numerics": ("Geometry",),
-    "pace": ("Progress",),
-    "request": ("ImageRequest", "combine"),
+    "engine.progress": ("Progress",),
+    "request.image_request": ("ImageRequest", "combine"),
 }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..core.errors import BatchSDXLError, InvalidImage, ModelNotFound
 from ..core.images.source import FITS, SourceImage, read_frames
-from ..nodes import host
+from ..host import host
 
 
 class Finder:

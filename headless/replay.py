@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from ..core.errors import InvalidImage, InvalidRequest, ModelNotFound
 from ..core.images.source import read_image
-from ..core.metadata import Record, read_record, to_request
-from ..core.request import ImageRequest
+from ..core.request.image_request import ImageRequest
+from ..core.request.record import Record, read_record, to_request
 from ..core.saving.png16 import to_uint16
 from ..core.saving.writer import keeps_pixels
-from ..nodes import host
+from ..host import host
+from ..host.types import WORDS
 from ..nodes.load_sdxl import DEMO
-from ..nodes.types import WORDS
 from .finder import Finder
 
 if TYPE_CHECKING:
-    from ..core.engine import Engine, GeneratedImage
+    from ..core.engine.engine import Engine, GeneratedImage
     from ..core.models.model import Model
 
 #: ComfyUI's words for some of a request's fields -> the fields.
@@ -137,7 +137,7 @@ class Replay:
         return again, here, elsewhere
 
     def _engine(self, record: Record, beside: Path) -> Engine:
-        from ..core.engine import Engine
+        from ..core.engine.engine import Engine
         from ..core.models.digest import digest_file
         from ..core.models.inversion import with_inversions
         from ..core.models.lora import apply_lora

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import host
-from .types import MODEL, Inputs, Node
+from ..host import host
+from ..host.types import MODEL, Inputs, Node
 
 if TYPE_CHECKING:
     from ..core.models.model import Model

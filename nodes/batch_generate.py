@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..core.engine.schedulers import SAMPLERS, SPACINGS
 from ..core.errors import BatchSDXLError, InvalidImage
 from ..core.images.source import SourceImage, read_image
-from ..core.listing import counted
-from ..core.plan import plan, summary
 from ..core.prompts.prompt import Prompt
-from ..core.request import COMBINATIONS, ImageRequest
-from ..core.schedulers import SAMPLERS, SPACINGS
-from . import host
-from .batches import from_batches
-from .paths import find_input
-from .rendering import render, to_tensors
-from .types import MODEL, PROMPTS, ROWS, SEEDS, Inputs, Node
+from ..core.request.image_request import COMBINATIONS, ImageRequest
+from ..core.request.plan import plan, summary
+from ..core.wording import counted
+from ..host import host
+from ..host.batches import from_batches
+from ..host.paths import find_input
+from ..host.rendering import render, to_tensors
+from ..host.types import MODEL, PROMPTS, ROWS, SEEDS, Inputs, Node
 
 if TYPE_CHECKING:
     import torch
@@ -229,8 +229,8 @@ class BatchGenerate(Node):
         unique_id: list[str] | None = None,
     ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
         """Make the images."""
-        from ..core.engine import Engine
-        from ..core.memory import working_memory
+        from ..core.engine.engine import Engine
+        from ..core.engine.memory import working_memory
         from ..core.numerics import Geometry
 
         settings: dict[str, Any] = {

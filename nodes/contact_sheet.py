@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidRequest
-from .batches import from_batches, rows_of
-from .types import ROWS, Inputs, Node
+from ..host.batches import from_batches, rows_of
+from ..host.types import ROWS, Inputs, Node
 
 if TYPE_CHECKING:
     import torch

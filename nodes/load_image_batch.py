@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..core.content import add_content
 from ..core.errors import BatchSDXLError, InvalidImage
+from ..core.hashing import add_content
 from ..core.images.batch import BATCH_FITS, FRAMES, ON_ERROR, ImageFile, LoadOptions, load_images
 from ..core.images.files import ORDERS, is_image_name, list_images
-from . import host
-from .paths import check_below, find_input, find_matches, input_roots
-from .types import Inputs, Node
+from ..host import host
+from ..host.paths import check_below, find_input, find_matches, input_roots
+from ..host.types import Inputs, Node
 
 if TYPE_CHECKING:
     import torch

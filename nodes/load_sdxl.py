@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 from ..core.errors import BatchSDXLError, ModelNotFound
-from . import host
-from .types import MODEL, Inputs, Node
+from ..host import host
+from ..host.types import MODEL, Inputs, Node
 
 if TYPE_CHECKING:
     from ..core.models.model import Model

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidPrompts
-from ..core.listing import counted, shown
 from ..core.prompts.files import check_kind, digest_file, read_rows
 from ..core.prompts.plain_text import text_rows
 from ..core.prompts.prompt import Prompt
@@ -18,8 +17,9 @@ from ..core.prompts.prompt_list import MAX_PROMPTS, Template, compose, expand, r
 from ..core.prompts.rows import Row
 from ..core.prompts.text_files import text_lines
 from ..core.prompts.wildcards import Wildcards
-from .paths import check_below, find_input, input_roots
-from .types import PROMPTS, WORDS, Inputs, Node
+from ..core.wording import counted, shown
+from ..host.paths import check_below, find_input, input_roots
+from ..host.types import PROMPTS, WORDS, Inputs, Node
 
 #: What becomes of choices in prompts.
 MODES = ("off", "random", "combinatorial")

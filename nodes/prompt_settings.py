@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ..core.prompts.prompt import Prompt
-from .types import PROMPTS, Inputs, Node
+from ..host.types import PROMPTS, Inputs, Node
 
 
 class PromptSettings(Node):

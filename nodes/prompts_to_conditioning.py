@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidPrompts, UnsupportedModel
-from ..core.listing import counted
 from ..core.prompts.prompt import Prompt
-from ..core.request import COMBINATIONS, combine
+from ..core.request.image_request import COMBINATIONS, combine
 from ..core.text.stack import TOKENS_PER_CHUNK, stack_embeddings
-from . import host
-from .types import PROMPTS, SEEDS, Inputs, Node
+from ..core.wording import counted
+from ..host import host
+from ..host.types import PROMPTS, SEEDS, Inputs, Node
 
 if TYPE_CHECKING:
     import torch

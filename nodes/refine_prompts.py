@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from ..core.prompts.prompt import Prompt
 from ..core.prompts.refine import WAYS, of_rows, refine
-from .types import PROMPTS, ROWS, Inputs, Node
+from ..host.types import PROMPTS, ROWS, Inputs, Node
 
 
 class RefinePrompts(Node):

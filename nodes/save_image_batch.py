@@ -14,10 +14,10 @@ from ..core.errors import BatchSDXLError
 from ..core.saving.file_names import FIELDS, FileName, NameTemplate, Source
 from ..core.saving.new_files import next_number, write_new
 from ..core.saving.writer import FORMATS, Format, encode, find_format
-from . import host
-from .batches import from_batches, rows_of
-from .paths import place_output, shown
-from .types import ROWS, Inputs, Node
+from ..host import host
+from ..host.batches import from_batches, rows_of
+from ..host.paths import place_output, shown
+from ..host.types import ROWS, Inputs, Node
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +138,7 @@ class SaveImageBatch(Node):
         unique_id: list[str] | None = None,
     ) -> dict[str, Any]:
         """Write the files."""
-        from ..core.metadata import file_texts
+        from ..core.request.record import file_texts
         from ..core.saving.gallery_page import check_page, write_page
 
         pictures = from_batches(images)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidRequest
 from ..core.prompts.prompt import Prompt
-from ..core.selection import select
-from . import host
-from .batches import from_batches, rows_of, to_batches
-from .types import PROMPTS, ROWS, SEEDS, Inputs, Node
+from ..core.request.selection import select
+from ..host import host
+from ..host.batches import from_batches, rows_of, to_batches
+from ..host.types import PROMPTS, ROWS, SEEDS, Inputs, Node
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +119,7 @@ def _gallery(images: Sequence[torch.Tensor], records: Sequence[dict[str, Any]]) 
     temp = host.current().temp_folder()
     if temp is None:
         return None
-    from .gallery import write_gallery
+    from ..host.gallery import write_gallery
 
     try:
         return write_gallery(temp, images, records)

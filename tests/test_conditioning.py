@@ -9,8 +9,8 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, GeneratedImage, Geometry, ImageRequest, Model, load_model
 from batch_sdxl.core.errors import InvalidRequest
-from batch_sdxl.core.identity import canonical
-from batch_sdxl.core.metadata import describe, parameters, to_request
+from batch_sdxl.core.request.identity import canonical
+from batch_sdxl.core.request.record import describe, parameters, to_request
 
 Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from batch_sdxl.core import Geometry, Model
-from batch_sdxl.core.denoiser import Denoiser, Rows
+from batch_sdxl.core.engine.denoiser import Denoiser, Rows
 
 
 def some_rows(model: Model, count: int, size: tuple[int, int] = (8, 8)) -> Rows:

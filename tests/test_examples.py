@@ -12,11 +12,11 @@ import batch_sdxl
 import numpy as np
 import pytest
 from batch_sdxl.core import Engine, ImageRequest, load_model
-from batch_sdxl.headless import workflow
-from batch_sdxl.headless.catalog import installed
-from batch_sdxl.headless.check import check
-from batch_sdxl.headless.host import HeadlessHost
-from batch_sdxl.nodes import host
+from batch_sdxl.headless.cli.host import HeadlessHost
+from batch_sdxl.headless.graph import workflow
+from batch_sdxl.headless.graph.catalog import installed
+from batch_sdxl.headless.graph.check import check
+from batch_sdxl.host import host
 from PIL import Image
 
 ROOT = Path(batch_sdxl.__file__).parent
@@ -27,7 +27,7 @@ TITLE = 30
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_can_run_and_has_a_picture(path: Path, tmp_path: Path) -> None:
-    from batch_sdxl.headless.bar import Bar
+    from batch_sdxl.headless.cli.bar import Bar
     from rich.console import Console
 
     here = HeadlessHost([path.parent], tmp_path, Bar(Console(stderr=True)))

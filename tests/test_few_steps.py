@@ -10,8 +10,8 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, load_model
 from batch_sdxl.core.errors import UnsupportedModel
-from batch_sdxl.headless import workflow
-from batch_sdxl.headless.catalog import installed
+from batch_sdxl.headless.graph import workflow
+from batch_sdxl.headless.graph.catalog import installed
 
 EXAMPLES = Path(batch_sdxl.__file__).parent / "example_workflows"
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from batch_sdxl.core.errors import OutputError
-from batch_sdxl.core.metadata import file_texts
+from batch_sdxl.core.request.record import file_texts
 from batch_sdxl.core.saving.gallery_page import check_page, entries, write_page
 from batch_sdxl.core.saving.writer import FORMATS, encode
 from PIL import Image

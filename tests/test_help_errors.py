@@ -12,12 +12,12 @@ import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core import Engine, ImageRequest, Model
+from batch_sdxl.core.engine.memory import telling_of_images
 from batch_sdxl.core.errors import BatchSDXLError
-from batch_sdxl.core.memory import telling_of_images
 from batch_sdxl.core.numerics import Geometry
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.core.prompts.prompt_list import parse_prompts
-from batch_sdxl.nodes import host
+from batch_sdxl.host import host
 from PIL import Image
 from safetensors.torch import save_file
 

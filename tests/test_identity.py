@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, SourceImage, load_model
-from batch_sdxl.core.identity import identity
 from batch_sdxl.core.models.contents import Contents
 from batch_sdxl.core.models.digest import digest_files
 from batch_sdxl.core.numerics import fingerprint
+from batch_sdxl.core.request.identity import identity
 from PIL import Image
 
 NUMERICS = {"device": "cpu", "rows": 8}

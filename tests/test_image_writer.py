@@ -12,7 +12,7 @@ import pytest
 import torch
 from batch_sdxl.core.errors import InvalidImage, OutputError
 from batch_sdxl.core.images.source import read_image
-from batch_sdxl.core.metadata import file_texts, read_record
+from batch_sdxl.core.request.record import file_texts, read_record
 from batch_sdxl.core.saving.new_files import next_number, write_new
 from batch_sdxl.core.saving.png16 import to_uint16
 from batch_sdxl.core.saving.texts import texts_in

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from batch_sdxl.core.errors import BatchSDXLError
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
-from batch_sdxl.nodes import host
+from batch_sdxl.host import host
 from batch_sdxl.nodes.prompt_list import PromptList
 from batch_sdxl.nodes.seed_list import SeedList
 

@@ -13,7 +13,7 @@ import torch
 from batch_sdxl.core.errors import BatchSDXLError, InvalidImage
 from batch_sdxl.core.images.buckets import BUCKETS, bucket
 from batch_sdxl.core.images.source import read_image
-from batch_sdxl.nodes import host
+from batch_sdxl.host import host
 from batch_sdxl.nodes.load_image_batch import LoadImageBatch
 from PIL import Image
 
@@ -311,7 +311,7 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 import torch
-from batch_sdxl.nodes import host
+from batch_sdxl.host import host
 from batch_sdxl.nodes.load_image_batch import LoadImageBatch
 
 class Folder(host.Host):

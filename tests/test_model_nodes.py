@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from batch_sdxl.core import Model, load_model
-from batch_sdxl.nodes import host
+from batch_sdxl.host import host
 from batch_sdxl.nodes.apply_lora import ApplyLora
 from batch_sdxl.nodes.load_sdxl import OWN_VAE, LoadSDXL
 from safetensors.torch import save_file

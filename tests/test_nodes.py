@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
-from batch_sdxl.core import Engine, ImageRequest, Model, preview
+from batch_sdxl.core import Engine, ImageRequest, Model
+from batch_sdxl.core.engine import preview
 from batch_sdxl.core.errors import BatchSDXLError, InvalidRequest
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
-from batch_sdxl.core.request import CONDITIONING
-from batch_sdxl.nodes import host, rendering
+from batch_sdxl.core.request.image_request import CONDITIONING
+from batch_sdxl.host import host, rendering
 from PIL import Image
 
 

@@ -1,5 +1,5 @@
 import pytest
-from batch_sdxl.core.pace import Pace
+from batch_sdxl.core.engine.progress import Pace
 
 
 class Clock:

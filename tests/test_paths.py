@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from batch_sdxl.core.errors import BatchSDXLError, InvalidImage, OutputError
-from batch_sdxl.headless.bar import Bar
-from batch_sdxl.headless.host import HeadlessHost
-from batch_sdxl.nodes import host
-from batch_sdxl.nodes.paths import (
+from batch_sdxl.headless.cli.bar import Bar
+from batch_sdxl.headless.cli.host import HeadlessHost
+from batch_sdxl.host import host
+from batch_sdxl.host.paths import (
     ALLOWED_VARIABLE,
     find_input,
     find_matches,

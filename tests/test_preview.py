@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model, Progress, load_model
-from batch_sdxl.core.lane import Lane
-from batch_sdxl.core.models.vae import decode
-from batch_sdxl.core.preview import (
+from batch_sdxl.core.engine.lane import Lane
+from batch_sdxl.core.engine.preview import (
     BACKGROUND,
     SHARE,
     SHEET,
@@ -19,7 +18,8 @@ from batch_sdxl.core.preview import (
     LatentColours,
     Layout,
 )
-from batch_sdxl.core.schedulers import SAMPLERS
+from batch_sdxl.core.engine.schedulers import SAMPLERS
+from batch_sdxl.core.models.vae import decode
 from PIL import Image
 
 #: Those that end at a noise level above zero, or take former steps into the last one.

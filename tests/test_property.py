@@ -6,8 +6,8 @@ from functools import cache
 import pytest
 import torch
 from batch_sdxl.core import GeneratedImage, ImageRequest
+from batch_sdxl.core.engine.schedulers import SAMPLERS
 from batch_sdxl.core.images.source import SourceImage
-from batch_sdxl.core.schedulers import SAMPLERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image

@@ -11,9 +11,9 @@ import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core.errors import BatchSDXLError, OutputError
 from batch_sdxl.core.images.source import read_image
-from batch_sdxl.core.metadata import read_record
+from batch_sdxl.core.request.record import read_record
 from batch_sdxl.core.saving.writer import FORMATS
-from batch_sdxl.nodes import host
+from batch_sdxl.host import host
 from PIL import Image
 
 SaveImageBatch = NODE_CLASS_MAPPINGS["BatchSDXL_SaveImageBatch"]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 from batch_sdxl.core import GeneratedImage, ImageRequest, Model
+from batch_sdxl.core.engine.schedulers import SAMPLERS, SPACINGS, start_scheduler
 from batch_sdxl.core.errors import InvalidRequest
-from batch_sdxl.core.schedulers import SAMPLERS, SPACINGS, start_scheduler
 from PIL import Image
 
 Render = Callable[[list[ImageRequest]], list[GeneratedImage]]

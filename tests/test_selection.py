@@ -9,8 +9,8 @@ import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core.errors import InvalidRequest
-from batch_sdxl.core.selection import select
-from batch_sdxl.nodes import host
+from batch_sdxl.core.request.selection import select
+from batch_sdxl.host import host
 from PIL import Image
 
 PAIRS = [("a castle", 3), ("a Castle at night", 5), ("a boat", 3), ("a boat", 2**64 - 1), ("x", 9)]

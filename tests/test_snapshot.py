@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from batch_sdxl import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
-from batch_sdxl.nodes import host
+from batch_sdxl.host import host
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "nodes.json"
 FREEZE = "`python tests/test_snapshot.py` writes the snapshot anew."

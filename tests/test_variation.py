@@ -7,7 +7,7 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, GeneratedImage, ImageRequest
 from batch_sdxl.core.errors import InvalidRequest
-from batch_sdxl.core.metadata import parameters, to_request
+from batch_sdxl.core.request.record import parameters, to_request
 from PIL import Image
 
 Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
@@ -33,7 +33,7 @@ def test_no_strength_is_the_seed_and_full_strength_the_other_one(render: Render)
 
 
 def test_the_noise_keeps_its_length(render: Render) -> None:
-    from batch_sdxl.core.lane import _between
+    from batch_sdxl.core.engine.lane import _between
 
     one, other = (
         torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(s)) for s in (1, 2)

@@ -1,4 +1,4 @@
-/** The images of a gallery, as nodes/gallery.py lists them in ComfyUI's folder for previews. */
+/** The images of a gallery, as host/gallery.py lists them in ComfyUI's folder for previews. */
 
 import { api } from "../../scripts/api.js";
 

@@ -1,5 +1,5 @@
 /**
- * The text of what is picked <-> places, counted from 0. core/selection.py says what the text may
+ * The text of what is picked <-> places, counted from 0. core/request/selection.py says what the text may
  * hold, and reads it when the workflow runs; this reads it the same way to mark the tiles.
  */
 

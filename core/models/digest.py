@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..content import add_content
+from ..hashing import add_content
 
 
 def digest_file(path: Path) -> str:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..engine.memory import telling
 from ..errors import InvalidRequest, ModelNotFound, UnsupportedModel
-from ..memory import telling
 from ..packages import check_packages
-from ..request import PIXELS_PER_LATENT
+from ..request.image_request import PIXELS_PER_LATENT
 from .checkpoint import Checkpoint
 from .contents import Contents
 from .folder import DiffusersFolder

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..content import add_content
 from ..errors import InvalidPrompts
+from ..hashing import add_content
 from .json_file import json_lines_rows, json_rows
 from .pictures import image_row, image_rows
 from .plain_text import text_rows

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InvalidPrompts
-from ..listing import counted
-from ..request import CONDITIONING
+from ..request.image_request import CONDITIONING
+from ..wording import counted
 from .prompt import Prompt, Settings
 
 #: How the text goes together with a prompt.

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from ..errors import InvalidPrompts
-from ..request import CONDITIONING
+from ..request.image_request import CONDITIONING
 
 #: A typed value of a row.
 Setting = int | float | str

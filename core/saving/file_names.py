@@ -22,7 +22,7 @@ class Source:
     """What the name of one image is made from.
 
     Attributes:
-        record: of `metadata.describe`.
+        record: of `record.describe`.
         index: place of the image among those saved together, from 1 on.
         prefix: start of the names; may name subfolders.
         now: when they are saved.

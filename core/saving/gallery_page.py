@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from ..errors import BatchSDXLError, OutputError
 from ..images.files import is_image_name, natural, open_image
-from ..metadata import Record, record_in
+from ..request.record import Record, record_in
 from .texts import texts_in
 
 NAME = "index.html"
@@ -49,7 +49,7 @@ class Entry:
         name: of the file.
         width: pixels across.
         height: pixels down.
-        record: of `metadata.describe`.
+        record: of `record.describe`.
         parameters: the same as AUTOMATIC1111's web UI writes it; empty if the file has it not.
     """
 

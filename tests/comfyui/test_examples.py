@@ -7,9 +7,9 @@ from typing import Any
 import batch_sdxl
 import numpy as np
 import pytest
-from batch_sdxl.headless import workflow
-from batch_sdxl.headless.catalog import installed
-from batch_sdxl.headless.cli import main
+from batch_sdxl.headless.cli.main import main
+from batch_sdxl.headless.graph import workflow
+from batch_sdxl.headless.graph.catalog import installed
 from PIL import Image
 
 EXAMPLES = sorted((Path(batch_sdxl.__file__).parent / "example_workflows").glob("*.json"))

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import batch_sdxl
-from batch_sdxl.headless import workflow
-from batch_sdxl.headless.catalog import installed
+from batch_sdxl.headless.graph import workflow
+from batch_sdxl.headless.graph.catalog import installed
 
 EXAMPLES = Path(batch_sdxl.__file__).parent / "example_workflows"
 

@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 from batch_sdxl.core.errors import InvalidRequest, InvalidWorkflow
-from batch_sdxl.headless.catalog import Catalog
-from batch_sdxl.headless.check import Plan, check
-from batch_sdxl.headless.declared import fits
+from batch_sdxl.headless.graph.catalog import Catalog
+from batch_sdxl.headless.graph.check import Plan, check
+from batch_sdxl.headless.graph.inputs import fits
+from batch_sdxl.headless.graph.workflow import parse
 from batch_sdxl.headless.notes import notes_of
-from batch_sdxl.headless.workflow import parse
 
 Json = dict[str, Any]
 Api = Callable[..., Json]

@@ -7,8 +7,8 @@ from typing import Any
 import batch_sdxl
 import pytest
 from batch_sdxl import nodes
-from batch_sdxl.headless import bar
-from batch_sdxl.headless.cli import main
+from batch_sdxl.headless.cli import bar
+from batch_sdxl.headless.cli.main import main
 from PIL import Image
 from rich.console import Console
 

@@ -13,9 +13,9 @@ from batch_sdxl.core import Geometry, Model
 from batch_sdxl.core.models import footprint as footprints
 from batch_sdxl.core.models.footprint import Footprint, LiveTensors, footprint
 from batch_sdxl.core.models.model import open_model
-from batch_sdxl.headless import doctor
-from batch_sdxl.headless.diagnosis import WIDTH, to_text
-from batch_sdxl.headless.doctor import examine
+from batch_sdxl.headless.cli import doctor
+from batch_sdxl.headless.cli.diagnosis import WIDTH, to_text
+from batch_sdxl.headless.cli.doctor import examine
 
 Pretend = Callable[[float], None]
 
@@ -176,7 +176,7 @@ class Broken(MetaPathFinder):
             raise OSError("libtorch.so: cannot open shared object file")
 
 sys.meta_path.insert(0, Broken())
-from batch_sdxl.headless.cli import main
+from batch_sdxl.headless.cli.main import main
 sys.exit(main(["doctor"]))
 """
 

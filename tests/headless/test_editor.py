@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from batch_sdxl.core.errors import InvalidWorkflow
-from batch_sdxl.headless.catalog import Catalog
-from batch_sdxl.headless.graph import Link
-from batch_sdxl.headless.workflow import parse
+from batch_sdxl.headless.graph.catalog import Catalog
+from batch_sdxl.headless.graph.graph import Link
+from batch_sdxl.headless.graph.workflow import parse
 
 Json = dict[str, Any]
 Draw = Callable[..., Json]

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 from batch_sdxl.core.errors import InvalidRequest, InvalidWorkflow
-from batch_sdxl.headless.catalog import Catalog
-from batch_sdxl.headless.check import check
-from batch_sdxl.headless.executor import Shown, run
+from batch_sdxl.headless.graph.catalog import Catalog
+from batch_sdxl.headless.graph.check import check
+from batch_sdxl.headless.graph.run import Shown, run
+from batch_sdxl.headless.graph.workflow import parse
 from batch_sdxl.headless.notes import notes_of
-from batch_sdxl.headless.workflow import parse
 
 Json = dict[str, Any]
 Api = Callable[..., Json]

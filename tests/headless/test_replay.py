@@ -21,14 +21,14 @@ from batch_sdxl.core import (
     with_inversions,
 )
 from batch_sdxl.core.errors import ModelNotFound
-from batch_sdxl.core.metadata import parameters, png_texts, read_record
 from batch_sdxl.core.models.vae import own_vae_contents
 from batch_sdxl.core.prompts.prompt import Prompt
+from batch_sdxl.core.request.record import parameters, png_texts, read_record
 from batch_sdxl.core.saving.writer import save_png
-from batch_sdxl.headless.bar import Bar
-from batch_sdxl.headless.cli import main
-from batch_sdxl.headless.host import HeadlessHost
-from batch_sdxl.nodes import host
+from batch_sdxl.headless.cli.bar import Bar
+from batch_sdxl.headless.cli.host import HeadlessHost
+from batch_sdxl.headless.cli.main import main
+from batch_sdxl.host import host
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file, save_file

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from batch_sdxl.core.errors import InvalidWorkflow
-from batch_sdxl.headless.catalog import Catalog
-from batch_sdxl.headless.graph import Graph
-from batch_sdxl.headless.settings import apply
-from batch_sdxl.headless.workflow import parse
+from batch_sdxl.headless.cli.settings import apply
+from batch_sdxl.headless.graph.catalog import Catalog
+from batch_sdxl.headless.graph.graph import Graph
+from batch_sdxl.headless.graph.workflow import parse
 
 Json = dict[str, Any]
 SEEDED = {"seed": 1, "mode": "slow", "share": 0.5, "exact": True}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl.core.errors import InvalidImage, OutputError
-from batch_sdxl.headless.stand_ins import LoadImage, PreviewImage, SaveImage
-from batch_sdxl.nodes import host
+from batch_sdxl.headless.graph.stand_ins import LoadImage, PreviewImage, SaveImage
+from batch_sdxl.host import host
 from PIL import Image
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, Geometry, ImageRequest, Model
 from batch_sdxl.core.errors import InvalidPrompts, ModelNotFound, UnsupportedModel
-from batch_sdxl.core.metadata import describe
 from batch_sdxl.core.models.inversion import Inversions, with_inversions
+from batch_sdxl.core.request.record import describe
 from batch_sdxl.core.text.chunks import called_inversions
 from batch_sdxl.core.text.encoder import TextEncoder
 from safetensors.torch import save_file

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from batch_sdxl.core.errors import InvalidRequest
-from batch_sdxl.core.selection import select
+from batch_sdxl.core.request.selection import select
 
 HERE = Path(__file__).parent
 NODE = shutil.which("node")

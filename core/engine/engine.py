@@ -1,0 +1,236 @@
+"""The tick: admit, gather, forward, advance, retire."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..images.source import to_uint8
+from ..models.model import Model
+from ..models.offload import offloaded
+from ..models.vae import decode, encode
+from ..numerics import Geometry
+from ..request.image_request import ImageRequest
+from ..request.record import Record, describe
+from ..text.encoder import TextEncoder
+from .denoiser import Denoiser, Rows
+from .lane import Lane
+from .memory import telling_of_images
+from .progress import Progress
+from .schedulers import start_scheduler
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedImage:
+    """A finished image.
+
+    Attributes:
+        index: place of its request among those given.
+        request: what it was made from, with width and height filled in.
+        decoded: (H, W, 3) float32 RGB in 0..1, before rounding.
+        pixels: (H, W, 3) uint8 RGB, rounded once.
+    """
+
+    index: int
+    request: ImageRequest
+    decoded: torch.Tensor
+    pixels: NDArray[np.uint8]
+
+
+class Engine:
+    """Makes images of requests; each one's bits depend on its request, model and numerics only."""
+
+    def __init__(
+        self, model: Model, *, geometry: Geometry | None = None, vae_tile: int | None = None
+    ) -> None:
+        """Prepare to run `model`.
+
+        Args:
+            model: of `load_model`.
+            geometry: shape of the calls for images of any size; None follows
+                `Geometry.for_size`.
+            vae_tile: as `Geometry.vae_tile`, where the geometry follows the size.
+        """
+        self.model = model
+        self._geometry = geometry
+        self._vae_tile = vae_tile
+        self._text = TextEncoder(model)
+        self._denoise = Denoiser(model)
+
+    def generate(
+        self,
+        requests: Iterable[ImageRequest],
+        *,
+        on_step: Callable[[Progress], None] | None = None,
+    ) -> Iterator[GeneratedImage]:
+        """Make the images, each handed out as soon as it is done, whatever the order.
+
+        All requests are checked before the first step. Images already handed out stay good when
+        a later one fails or the iteration is given up.
+
+        Args:
+            requests: any number, of any mixture of sizes and settings.
+            on_step: called after every UNet call, every image and every image's prompts; what it
+                raises stops the run.
+
+        Raises:
+            InvalidPrompts: a prompt calls a textual inversion that is not there.
+            InvalidRequest: a sampler can't take the number of steps, or the text encoders have not
+                so many layers to skip.
+            OutOfMemory: the device has not enough for a call.
+        """
+        filled = [self.with_size(request) for request in requests]
+        for clip_skip in {request.clip_skip for request in filled}:
+            self._text.check_clip_skip(clip_skip)
+        queues = self._queues(filled)
+        total = Progress(0, self._count_steps(filled), 0, len(filled))
+        return self._run(filled, queues, total, on_step or (lambda progress: None))
+
+    def geometry_of(self, width: int, height: int) -> Geometry:
+        """The shape of the calls that images of this size in pixels are made with."""
+        if self._geometry is not None:
+            return self._geometry
+        usual = Geometry.for_size(self.model.device, width, height)
+        return replace(usual, vae_tile=self._vae_tile)
+
+    def describe(self, request: ImageRequest) -> Record:
+        """The record of an image that this engine makes of a request with its size filled in."""
+        assert request.width is not None and request.height is not None
+        return describe(request, self.model, self.geometry_of(request.width, request.height))
+
+    def with_size(self, request: ImageRequest) -> ImageRequest:
+        """The request with its width and height filled in: its image's, else the model's own."""
+        if request.width and request.height:
+            return request
+        native = self.model.native_size
+        image = request.image
+        return replace(
+            request,
+            width=request.width or (image.width if image else native),
+            height=request.height or (image.height if image else native),
+        )
+
+    def _run(
+        self,
+        requests: list[ImageRequest],
+        queues: dict[tuple[int, int, int], list[int]],
+        progress: Progress,
+        on_step: Callable[[Progress], None],
+    ) -> Iterator[GeneratedImage]:
+        with offloaded(self.model):
+            # Rows of one call share a shape, so one is finished before the next begins.
+            for (width, height, chunks), queue in queues.items():
+                geometry = self.geometry_of(width, height)
+                with telling_of_images(self.model, geometry, width, height):
+                    progress = yield from self._render(
+                        [(index, requests[index]) for index in queue],
+                        chunks,
+                        geometry,
+                        progress,
+                        on_step,
+                    )
+
+    def _render(
+        self,
+        requests: list[tuple[int, ImageRequest]],
+        chunks: int,
+        geometry: Geometry,
+        progress: Progress,
+        on_step: Callable[[Progress], None],
+    ) -> Generator[GeneratedImage, None, Progress]:
+        queue = deque(requests)
+        lanes: list[Lane] = []
+        while queue or lanes:
+            free = geometry.rows - sum(len(lane.embeddings) for lane in lanes)
+            while queue and free >= (needed := 1 + queue[0][1].is_guided):
+                lanes.append(self._make_lane(*queue.popleft(), chunks))
+                free -= needed
+                on_step(progress)
+            self._tick(lanes, geometry)
+            progress = progress.after(len(lanes), 0, lanes)
+            done = [lane for lane in lanes if lane.is_done]
+            if not done:
+                on_step(progress)
+            # Handed out before anyone is asked to go on, so that Cancel does not lose it.
+            for lane in done:
+                lanes.remove(lane)
+                yield self._retire(lane)
+                progress = progress.after(0, 1, lanes)
+                on_step(progress)
+        return progress
+
+    def _queues(self, requests: list[ImageRequest]) -> dict[tuple[int, int, int], list[int]]:
+        """Width, height and chunks of text -> places of the requests with that shape."""
+        queues: dict[tuple[int, int, int], list[int]] = {}
+        for index, request in enumerate(requests):
+            assert request.width is not None and request.height is not None
+            chunks = max(self._text.count(prompt) for prompt in _prompts(request))
+            queues.setdefault((request.width, request.height, chunks), []).append(index)
+        return queues
+
+    def _count_steps(self, requests: list[ImageRequest]) -> int:
+        plans = Counter(
+            (r.scheduler, r.num_inference_steps, r.strength if r.image else None) for r in requests
+        )
+        config = self.model.scheduler_config
+        return sum(
+            number * len(start_scheduler(name, config, steps, seed=0, strength=strength)[1])
+            for (name, steps, strength), number in plans.items()
+        )
+
+    def _make_lane(self, index: int, request: ImageRequest, chunks: int) -> Lane:
+        return Lane(
+            index,
+            request,
+            [
+                self._text.encode(prompt, chunks=chunks, clip_skip=request.clip_skip)
+                for prompt in _prompts(request)
+            ],
+            self.model.scheduler_config,
+            self._encode_image(request),
+        )
+
+    @torch.inference_mode()
+    def _tick(self, lanes: list[Lane], geometry: Geometry) -> None:
+        """One UNet call, and a step of every lane."""
+        rows = [(lane, embedding) for lane in lanes for embedding in lane.embeddings]
+        inputs = {lane.index: lane.model_input() for lane in lanes}
+        predictions = self._denoise(
+            Rows(
+                sample=torch.cat([inputs[lane.index] for lane, _ in rows]),
+                timestep=torch.stack([lane.timestep.float() for lane, _ in rows]),
+                prompt_embeds=torch.cat([e.prompt_embeds for _, e in rows]),
+                pooled_prompt_embeds=torch.cat([e.pooled_prompt_embeds for _, e in rows]),
+                time_ids=torch.tensor([lane.request.time_ids for lane, _ in rows]).float(),
+            ),
+            geometry,
+        )
+        own = torch.split(predictions, [len(lane.embeddings) for lane in lanes])
+        for lane, prediction in zip(lanes, own, strict=True):
+            lane.advance(prediction)
+
+    def _encode_image(self, request: ImageRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Mean and standard deviation of the input image's latents, scaled, fp32 on the CPU."""
+        if request.image is None:
+            return None
+        pixels = torch.from_numpy(request.image.pixels.copy())
+        return encode(self.model, pixels, self._tile_of(request))
+
+    def _tile_of(self, request: ImageRequest) -> int | None:
+        assert request.width is not None and request.height is not None
+        return self.geometry_of(request.width, request.height).vae_tile
+
+    def _retire(self, lane: Lane) -> GeneratedImage:
+        """Decode a finished lane, alone, and round it once to 8 bits."""
+        image = decode(self.model, lane.latents, self._tile_of(lane.request))
+        return GeneratedImage(lane.index, lane.request, image, to_uint8(image))
+
+
+def _prompts(request: ImageRequest) -> list[str]:
+    """The prompts of its rows: the negative one first, if it is guided."""
+    return [request.negative_prompt, request.prompt] if request.is_guided else [request.prompt]

@@ -1,0 +1,91 @@
+"""The memory that a run takes beside the weights, and what is said where there is too little."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import OutOfMemory
+
+if TYPE_CHECKING:
+    from ..models.model import Model
+    from ..numerics import Geometry
+    from ..request.image_request import ImageRequest
+    from .engine import Engine
+
+#: Most numbers that are alive at once in a call of SDXL's UNet, for each pixel of each row, and in
+#: one of its VAE, for each pixel; as `models/footprint.py` counts them.
+UNET_NUMBERS = 79
+VAE_NUMBERS = 768
+
+#: Kernels need room to work in, and the allocator leaves gaps.
+SPARE = 1.5
+
+#: How torch says it where it has no class of its own for it.
+_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def working_memory(engine: Engine, requests: Iterable[ImageRequest]) -> int:
+    """Bytes to have free, beside the weights, for the largest call that requests lead to."""
+    model, needs = engine.model, [0.0]
+    for width, height in {(r.width, r.height) for r in map(engine.with_size, requests)}:
+        assert width is not None and height is not None
+        geometry = engine.geometry_of(width, height)
+        at_once = min(width * height, (geometry.vae_tile or max(width, height)) ** 2)
+        needs += [
+            SPARE * UNET_NUMBERS * width * height * geometry.rows * model.dtype.itemsize,
+            SPARE * VAE_NUMBERS * at_once * model.vae.dtype.itemsize,
+        ]
+    return int(max(needs))
+
+
+@contextmanager
+def telling(expected: str, action: str) -> Iterator[None]:
+    """Within the block, a shortage of memory is an error of ours.
+
+    Nothing is tried again in another way: calls of another shape would give other bits.
+
+    Raises:
+        OutOfMemory: there is too little.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _is_shortage(error):
+            raise
+        # They would hold the tensors for as long as somebody looks at the error.
+        traceback.clear_frames(error.__traceback__)
+        said = ". ".join(str(error).split(". ")[:2]).rstrip(".") or type(error).__name__
+        raise OutOfMemory(expected, f"`{said}`", action) from error
+
+
+def telling_of_images(
+    model: Model, geometry: Geometry, width: int, height: int
+) -> AbstractContextManager[None]:
+    """`telling` around a run of images of one size in pixels."""
+    ways = [
+        *(["load the model with `offload`"] if _can_offload(model) else []),
+        *(["set `rows_per_call` to 2"] if geometry.rows > 2 else []),
+        *(["set `vae_tile` to 512"] if (geometry.vae_tile or max(width, height)) > 512 else []),
+        "make smaller images",
+        "close what else uses the memory",
+    ]
+    dtype = str(model.dtype).removeprefix("torch.")
+    return telling(
+        f"enough memory on {model.device} for images of {width} x {height}, "
+        f"{geometry.rows} rows per UNet call, in {dtype}",
+        f"One of these helps: {'; '.join(ways)}. Other rows and tiles may give other bits.",
+    )
+
+
+def _can_offload(model: Model) -> bool:
+    return model.device.type != "cpu" and not model.offload
+
+
+def _is_shortage(error: Exception) -> bool:
+    known = (MemoryError, torch.cuda.OutOfMemoryError)
+    return isinstance(error, known) or any(words in str(error) for words in _WORDS)

@@ -1,0 +1,99 @@
+"""How far a run is, on stderr."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Display
+from rich.text import Text
+
+from ...host.host import Progress
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Seconds between two lines where there is no terminal to draw a bar on.
+PERIOD = 5.0
+
+
+class Bar:
+    """A progress bar on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        """Nothing is shown before `display`."""
+        self._console = console
+        self._display = Display(
+            TextColumn("{task.fields[images]}/{task.fields[total_images]} images"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} steps"),
+            _Speed(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+
+    def __enter__(self) -> Bar:
+        """Ready; the terminal is taken by the first `display`."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the terminal as it was."""
+        if self._display.live.is_started:
+            self._display.stop()
+
+    def tell(self, text: str) -> None:
+        """A line of text above the bar."""
+        self._console.print(Text(text))
+
+    def display(self, total_steps: int, total_images: int) -> Progress:
+        """A new line for a run of that many UNet steps and images."""
+        if not self._console.is_terminal:
+            return _Lines(self._console, total_steps, total_images)
+        self._display.start()
+        task = self._display.add_task("", total=total_steps, images=0, total_images=total_images)
+        return _Line(self._display, task)
+
+
+class _Line(Progress):
+    def __init__(self, display: Display, task: TaskID) -> None:
+        self._display = display
+        self._task = task
+
+    def update(self, steps: int, images: int, sheet: Image | None = None) -> None:
+        self._display.update(self._task, completed=steps, images=images)
+
+
+class _Lines(Progress):
+    def __init__(self, console: Console, total_steps: int, total_images: int) -> None:
+        self._console = console
+        self._total_steps = total_steps
+        self._total_images = total_images
+        self._start = self._last = time.monotonic()
+
+    def update(self, steps: int, images: int, sheet: Image | None = None) -> None:
+        now = time.monotonic()
+        if now - self._last < PERIOD and images < self._total_images:
+            return
+        self._last = now
+        speed = steps / max(now - self._start, 1e-9)
+        left = (self._total_steps - steps) / speed if steps else float("inf")
+        self._console.print(
+            f"{images}/{self._total_images} images, {steps}/{self._total_steps} steps, "
+            f"{speed:.1f} steps/s, {left:.0f} s left",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} steps/s")

@@ -1,0 +1,169 @@
+"""The command `batch-sdxl`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ...core.errors import BatchSDXLError, InvalidImage, InvalidPrompts, InvalidRequest
+from ..notes import notes_of
+from .arguments import parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments; None takes those of the process.
+
+    Returns:
+        The exit code: 0, 1 after an error of ours, 130 after Ctrl-C. (2, for wrong usage, is
+        raised as SystemExit by argparse.)
+    """
+    args = parser().parse_args(argv)
+    _quieten()
+    try:
+        return _COMMANDS[args.command](args)
+    except BatchSDXLError as error:
+        sys.stderr.write("".join(f"{where}:\n" for where in notes_of(error)))
+        sys.stderr.write(f"Expected: {error.expected}\n")
+        sys.stderr.write(f"Got:      {error.got}\n")
+        sys.stderr.write(f"To do:    {error.action}\n")
+        return 1
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(" ".join(["\nStopped.", *notes_of(stop)]) + "\n")
+        return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    from ..graph import workflow
+    from . import settings
+    from .session import Session
+
+    folders = [args.workflow.resolve().parent]
+    with Session(folders, args.output, args.json, args.allow) as session:
+        graph = workflow.read(args.workflow, session.catalog)
+        session.produce(settings.apply(graph, session.catalog, args.set))
+    return 0
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from . import recipe
+    from .session import Session
+
+    options = {name: value for name, value in vars(args).items() if name in recipe.TARGETS}
+    options["prompts"] = _text(options["prompts"])
+    folders = []
+    if "images" in options:
+        # The node looks below the host's folders only; this one a person has named.
+        folder = Path(options["images"]).resolve()
+        folders, options["images"] = [folder.parent], f"./{folder.name}"
+    with Session(folders, args.output, args.json, args.allow) as session:
+        session.produce(recipe.graph(session.catalog, options))
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from ..replay import Replay
+
+    replay = Replay(args.model, args.images)
+    files = [file for given in args.files for file in _pictures(given)]
+    failed = 0
+    for file in files:
+        try:
+            result = replay.verify(file)
+        except BatchSDXLError as error:
+            failed += 1
+            sys.stdout.write(f"not checked  {file}\n  {error}\n")
+            continue
+        failed += result.changed > 0
+        verdict = "identical" if not result.changed else "differs"
+        sys.stdout.write(f"{verdict:11}  {file}\n")
+        for part in result.elsewhere:
+            sys.stdout.write(f"  not as it was: {part}\n")
+        if result.changed:
+            sys.stdout.write(
+                f"  {result.changed:,} of {result.total:,} pixels differ, "
+                f"by at most {result.largest} of {result.white}\n"
+            )
+    sys.stdout.write(f"{len(files) - failed} of {len(files)} identical\n")
+    return 1 if failed else 0
+
+
+def _pictures(given: Path) -> list[Path]:
+    if not given.is_dir():
+        return [given]
+    files = sorted(path for path in given.rglob("*") if path.suffix in (".png", ".webp"))
+    if not files:
+        raise InvalidImage(
+            "PNG or WebP files to verify", f"none in {given}", "Name another folder."
+        )
+    return files
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    from ...core.request.record import png_texts
+    from ...core.saving.writer import save_png
+    from ..replay import Replay
+
+    changes = dict(_pair(text) for text in args.set)
+    record, pixels, elsewhere = Replay(args.model, args.images).reproduce(args.file, changes)
+    stem = f"reproduced_*_seed{record['seed']}"
+    file = save_png(args.output.absolute(), stem, pixels, png_texts(record, {}))
+    for part in elsewhere:
+        sys.stderr.write(f"not as it was: {part}\n")
+    row = {"file": str(file), "row": record}
+    sys.stdout.write((json.dumps(row, ensure_ascii=False) if args.json else str(file)) + "\n")
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from .diagnosis import to_text
+    from .doctor import examine
+
+    report = examine(args.model, args.dtype, args.size)
+    sys.stdout.write(json.dumps(report) + "\n" if args.json else to_text(report))
+    return 0 if report["possible"] else 1
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """The name and the value of `NAME=VALUE`."""
+    name, found, value = text.partition("=")
+    if not found:
+        raise InvalidRequest("NAME=VALUE after --set", repr(text), "Write for example steps=30.")
+    return name.strip(), value
+
+
+def _text(file_or_text: str) -> str:
+    """The content of a .txt file, else the text itself."""
+    if not file_or_text.endswith(".txt") or "\n" in file_or_text:
+        return file_or_text
+    try:
+        return Path(file_or_text).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InvalidPrompts(
+            "a text file in UTF-8", f"{file_or_text} ({error})", "Check its name and its encoding."
+        ) from error
+
+
+def _quieten() -> None:
+    """Keep what the libraries say about themselves off the terminal."""
+    for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "generate": _generate,
+    "verify": _verify,
+    "reproduce": _reproduce,
+    "doctor": _doctor,
+}

@@ -1,0 +1,70 @@
+"""What a run has written, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..graph.run import Shown
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A file, and what its image was made from where the node says so."""
+
+    file: Path
+    node_id: str
+    row: Mapping[str, Any] | None
+
+
+def saved(shown: Mapping[str, Shown], output: Path) -> list[Saved]:
+    """The files that output nodes have written below a folder."""
+    files = []
+    for node_id, ui in shown.items():
+        pictures = ui.get("images", [])
+        rows = [json.loads(row) for row in ui.get("batch_sdxl", [])] or [None] * len(pictures)
+        for picture, row in zip(pictures, rows, strict=True):
+            if picture["type"] == "output":
+                file = output / picture["subfolder"] / picture["filename"]
+                files.append(Saved(file, node_id, row))
+    return files
+
+
+def to_json(files: list[Saved]) -> str:
+    """One JSON object with all of them."""
+    entries = [{"file": str(one.file), "node": one.node_id, "row": one.row} for one in files]
+    return json.dumps({"files": entries}, ensure_ascii=False)
+
+
+def to_table(files: list[Saved], console: Console) -> None:
+    """Print a table: file, seed, prompt; one line a file where there is no terminal."""
+    if not console.is_terminal:
+        console.width = max([80, *(len(str(one)) for one in files)])
+    table = Table("file", "seed", "prompt", box=None, pad_edge=False, header_style="bold")
+    table.columns[0].overflow = table.columns[2].overflow = "fold"
+    table.columns[1].no_wrap = True
+    for one in files:
+        row = one.row or {}
+        texts = (str(one.file), str(row.get("seed", "")), str(row.get("prompt", "")))
+        # Text, not markup: prompts may hold brackets.
+        table.add_row(*map(Text, texts))
+    console.print(table if files else "No file was written.")
+    rows = [one.row for one in files if one.row is not None]
+    for numerics in dict.fromkeys(_in_words(row["numerics"]) for row in rows if "numerics" in row):
+        console.print(Text(f"Made with {numerics}.", style="dim"))
+
+
+def _in_words(numerics: Mapping[str, Any]) -> str:
+    told = dict(numerics)
+    parts = [told.pop("device"), f"{told.pop('rows')} rows a call"]
+    threads = told.pop("threads")
+    parts += [f"{threads} threads"] if threads else []
+    parts += [told.pop("dtype"), f"VAE {told.pop('vae_dtype')}"]
+    return ", ".join(parts + [f"{name} {value}" for name, value in told.items()])

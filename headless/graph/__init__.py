@@ -1,0 +1,1 @@
+"""Workflow files of both formats -> a checked graph -> what it makes."""
