@@ -12,6 +12,10 @@ from ..models.model import Model
 from ..numerics import Geometry, deterministic
 
 
+#: Rows that linear layers over whole rows get at least; beside the rest of a call they are nothing.
+FEW = 32
+
+
 class Rows(NamedTuple):
     """What the UNet is given, a row for each of its guesses.
 
@@ -35,8 +39,8 @@ class Denoiser:
 
     Kernels are chosen by shape, and with them the order of sums: a call of one shape says nothing
     about the bits of another. On a CPU, though, calls of any even number of rows have been seen to
-    agree, once the linear layers over whole rows get a multiple of four of them. That is tried out
-    on the machine before it is relied on; if it fails there, calls are filled up with padding.
+    agree, once the linear layers over whole rows always get as many of them. That is tried out on
+    the machine before it is relied on; if it fails there, calls are filled up with padding.
     """
 
     def __init__(self, model: Model) -> None:
@@ -106,11 +110,12 @@ def _padded(part: torch.Tensor, size: int) -> torch.Tensor:
 
 @contextmanager
 def _padded_linears(unet: torch.nn.Module, count: int) -> Iterator[None]:
-    """Give linear layers over whole rows (time and pooled embedding) a multiple of four rows.
+    """Give linear layers over whole rows (time and pooled embedding) a multiple of `FEW` rows.
 
-    With fewer, matrix multiplication on a CPU takes another path.
+    With few rows, matrix multiplication on a CPU takes another path for one number than for
+    another: on some machines 4 and 8 rows differ.
     """
-    missing = -count % 4
+    missing = -count % FEW
 
     def fill(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Any, ...] | None:
         (x, *others) = inputs
