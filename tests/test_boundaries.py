@@ -122,14 +122,6 @@ def test_requirements_agree_with_the_project() -> None:
     assert (ROOT / "requirements.txt").read_text("utf-8").split() == dependencies
 
 
-def test_the_project_names_every_package() -> None:
-    project = (ROOT / "pyproject.toml").read_text("utf-8")
-    (block,) = re.findall(r"^packages = \[\n(.*?)^\]", project, re.M | re.S)
-    marks = [path for package in PACKAGES for path in (ROOT / package).rglob("__init__.py")]
-    found = [".".join(("batch_sdxl", *path.parent.relative_to(ROOT).parts)) for path in marks]
-    assert re.findall(r'"(.+?)"', block) == sorted(["batch_sdxl", *found])
-
-
 def test_the_version_is_told_once() -> None:
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     assert f'version = "{batch_sdxl.__version__}"' in project

@@ -15,9 +15,6 @@ from batch_sdxl.headless.graph.catalog import installed
 
 EXAMPLES = Path(batch_sdxl.__file__).parent / "example_workflows"
 
-#: Measured: at most 2e-6 of a range of 1.
-ROUNDING = 5e-5
-
 #: Example -> the scheduler of diffusers that the makers name, and the numbers of steps they give.
 MAKERS: dict[str, tuple[str, dict[str, Any], range | tuple[int, ...]]] = {
     "sdxl_turbo": (
@@ -63,7 +60,7 @@ def reference(components: dict[str, Any], example: str, **arguments: Any) -> tor
 
 @pytest.mark.parametrize("example", MAKERS)
 def test_parity_with_the_makers_settings(
-    example: str, components: dict[str, Any], tiny: Model
+    example: str, components: dict[str, Any], tiny: Model, rounding: float
 ) -> None:
     own = settings(example)
     assert own["num_inference_steps"] in MAKERS[example][2]
@@ -74,17 +71,19 @@ def test_parity_with_the_makers_settings(
         components, example, num_inference_steps=own["num_inference_steps"], guidance_scale=0.0
     )
     assert expected.std() > 0.01
-    assert (image.decoded - expected).abs().max() < ROUNDING
+    assert (image.decoded - expected).abs().max() < rounding
 
 
-def test_parity_of_lcm_with_guidance(components: dict[str, Any], tiny: Model) -> None:
+def test_parity_of_lcm_with_guidance(
+    components: dict[str, Any], tiny: Model, rounding: float
+) -> None:
     own = settings("lcm_lora") | {"num_inference_steps": 4, "guidance_scale": 1.5}
     request = ImageRequest(prompt="a red circle", negative_prompt="dim", seed=7, **own)
     (image,) = Engine(tiny).generate([request])
     expected = reference(
         components, "lcm_lora", num_inference_steps=4, guidance_scale=1.5, negative_prompt="dim"
     )
-    assert (image.decoded - expected).abs().max() < ROUNDING
+    assert (image.decoded - expected).abs().max() < rounding
 
 
 @pytest.mark.parametrize("example", MAKERS)
