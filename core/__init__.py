@@ -17,19 +17,30 @@ if TYPE_CHECKING:
     from .models.lora import apply_lora
     from .models.model import Model, load_model
     from .numerics import Geometry
-    from .request.image_request import ImageRequest, combine
+    from .replay import Comparison, Replay, reproduce, verify
+    from .request.combine import combine
+    from .request.image_request import ImageRequest, SizedRequest
+    from .request.record import Record
+    from .saving.image_file import save
 
 __all__ = [
+    "Comparison",
     "Engine",
     "GeneratedImage",
     "Geometry",
     "ImageRequest",
     "Model",
     "Progress",
+    "Record",
+    "Replay",
+    "SizedRequest",
     "SourceImage",
     "apply_lora",
     "combine",
     "load_model",
+    "reproduce",
+    "save",
+    "verify",
     "with_inversions",
 ]
 
@@ -41,7 +52,11 @@ _HOMES = {
     "models.model": ("Model", "load_model"),
     "numerics": ("Geometry",),
     "engine.progress": ("Progress",),
-    "request.image_request": ("ImageRequest", "combine"),
+    "replay": ("Comparison", "Replay", "reproduce", "verify"),
+    "request.combine": ("combine",),
+    "request.image_request": ("ImageRequest", "SizedRequest"),
+    "request.record": ("Record",),
+    "saving.image_file": ("save",),
 }
 
 

@@ -5,6 +5,7 @@
     ├── InvalidPrompts      a prompt source holds no prompt, or one that cannot be used
     ├── InvalidSeeds        a seed expression cannot be read
     ├── InvalidImage        an input image or folder cannot be read or used
+    │   └── NotOurs         an image file that says nothing of how we made it
     ├── ModelNotFound       no model of that name
     ├── UnsupportedModel    the files are there, but are not an SDXL model
     ├── InvalidWorkflow     a graph that cannot be run
@@ -54,6 +55,10 @@ class InvalidImage(BatchSDXLError, ValueError):
     """An input image or folder cannot be read or used."""
 
 
+class NotOurs(InvalidImage):
+    """An image file that says nothing of how we made it."""
+
+
 class ModelNotFound(BatchSDXLError):
     """No model of that name."""
 
@@ -79,5 +84,5 @@ class OutOfMemory(BatchSDXLError, MemoryError):
 
 
 # ComfyUI shows a person the full name of a class, in which our package is called by its path.
-for _error in (BatchSDXLError, *BatchSDXLError.__subclasses__()):
+for _error in (BatchSDXLError, *BatchSDXLError.__subclasses__(), NotOurs):
     _error.__module__ = "batch_sdxl"

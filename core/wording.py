@@ -29,3 +29,12 @@ def shown(items: Sequence[T], say: Callable[[T], str], most: int = 20) -> list[s
         f"… {left_out:,} more, not shown …",
         say(items[-1]),
     ]
+
+
+def brief(value: object) -> str:
+    """Any value as a person may be shown it: as Python writes it, cut where it is long."""
+    try:
+        said = repr(value)
+    except Exception:  # of whatever object, and of whole numbers of more than 4,300 digits
+        said = f"a {type(value).__name__}"
+    return said if len(said) <= 100 else said[:97] + "..."

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.errors import InvalidRequest
 from ..core.wording import counted
 
 if TYPE_CHECKING:
     import torch
+
+    from ..core.request.record import Record
 
 
 def to_batches(images: Iterable[torch.Tensor]) -> list[torch.Tensor]:
@@ -30,8 +32,8 @@ def from_batches(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def rows_of(
-    rows: Sequence[Sequence[dict[str, Any]]], images: Mapping[str, Sequence[torch.Tensor]]
-) -> list[dict[str, Any]]:
+    rows: Sequence[Sequence[Record]], images: Mapping[str, Sequence[torch.Tensor]]
+) -> list[Record]:
     """The rows of all parts, in order: one for each image.
 
     Args:

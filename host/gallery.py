@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,21 +24,21 @@ from ..core.images.source import to_uint8
 if TYPE_CHECKING:
     import torch
 
+    from ..core.request.record import Record
+
 #: Below the host's folder.
 FOLDER = "batch_sdxl"
 #: Most pixels across or down.
 LARGE, SMALL = 2048, 320
 
 
-def write_gallery(
-    temp: Path, images: Iterable[torch.Tensor], records: Iterable[Mapping[str, Any]]
-) -> str:
+def write_gallery(temp: Path, images: Iterable[torch.Tensor], records: Iterable[Record]) -> str:
     """Write what is not there yet.
 
     Args:
         temp: the host's folder for such files.
         images: each (H, W, 3) float32; what is not in 0..1 is shown as black or white.
-        records: with `prompt` and `seed`, one an image.
+        records: one an image.
 
     Returns:
         The name of the list.
@@ -50,7 +50,8 @@ def write_gallery(
     folder.mkdir(parents=True, exist_ok=True)
     entries = [
         # As text: in JavaScript, numbers beyond 2^53 lose their last digits.
-        _write_image(folder, image) | {"seed": str(record["seed"]), "prompt": record["prompt"]}
+        _write_image(folder, image)
+        | {"seed": str(record.request.seed), "prompt": record.request.prompt}
         for image, record in zip(images, records, strict=True)
     ]
     text = json.dumps({"images": entries}, ensure_ascii=False).encode()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..core.engine.engine import Engine
     from ..core.engine.preview import BatchPreview
     from ..core.engine.progress import Progress
-    from ..core.request.image_request import ImageRequest
+    from ..core.request.image_request import SizedRequest
 
 #: What a run that was stopped has finished, by identity and whether it is unrounded.
 _finished = FinishedImages()
@@ -27,7 +27,7 @@ Images = list[NDArray[Any] | None]
 
 def render(
     engine: Engine,
-    requests: Sequence[ImageRequest],
+    requests: Sequence[SizedRequest],
     identities: Sequence[str],
     *,
     unrounded: bool,
@@ -38,7 +38,7 @@ def render(
 
     Args:
         engine: to make them.
-        requests: with width and height filled in.
+        requests: of the images.
         identities: of `core.identity`, for each of them.
         unrounded: whether to keep the images as decoded.
         title: what is made, for the person.
@@ -98,7 +98,7 @@ class _Display:
     def __init__(
         self,
         engine: Engine,
-        requests: Sequence[ImageRequest],
+        requests: Sequence[SizedRequest],
         images: Images,
         missing: Sequence[int],
         node_id: str,
@@ -128,7 +128,7 @@ class _Display:
         if display.shows_preview:
             from ..core.engine.preview import BatchPreview
 
-            sizes = [(r.width, r.height) for r in self._requests if r.width and r.height]
+            sizes = [(r.width, r.height) for r in self._requests]
             self._preview = BatchPreview(self._engine.model, sizes)
             for index, image in enumerate(self._images):
                 if image is not None:

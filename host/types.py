@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ..core.request.fields import declared
+from ..core.request.image_request import ImageRequest
+
 #: Our own sockets: they connect to each other and to nothing else.
 MODEL = "BATCH_SDXL_MODEL"
 PROMPTS = "BATCH_SDXL_PROMPTS"
@@ -11,7 +14,7 @@ SEEDS = "BATCH_SDXL_SEEDS"
 ROWS = "BATCH_SDXL_ROWS"
 
 #: Fields of a request -> ComfyUI's words for them, where it has its own.
-WORDS = {"num_inference_steps": "steps", "guidance_scale": "cfg"}
+WORDS = {one.name: one.comfyui for one in declared(ImageRequest) if one.comfyui}
 
 #: What ComfyUI calls the dictionary that a node describes its inputs with.
 Inputs = dict[str, dict[str, Any]]

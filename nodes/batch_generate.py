@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.engine.schedulers import SAMPLERS, SPACINGS
 from ..core.errors import BatchSDXLError, InvalidImage
 from ..core.images.source import SourceImage, read_image
 from ..core.prompts.prompt import Prompt
-from ..core.request.image_request import COMBINATIONS, ImageRequest
+from ..core.request.combine import COMBINATIONS
+from ..core.request.image_request import ImageRequest
 from ..core.request.plan import plan, summary
 from ..core.wording import counted
 from ..host import host
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..core.models.model import Model
+    from ..core.request.record import Record
 
 
 class BatchGenerate(Node):
@@ -227,7 +230,7 @@ class BatchGenerate(Node):
         rows_per_call: Sequence[int] = (0,),
         vae_tile: Sequence[int] = (0,),
         unique_id: list[str] | None = None,
-    ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
+    ) -> tuple[list[torch.Tensor], list[Record]]:
         """Make the images."""
         from ..core.engine.engine import Engine
         from ..core.engine.memory import working_memory
@@ -260,17 +263,14 @@ class BatchGenerate(Node):
             made = render(
                 engine,
                 requests,
-                [row["identity"] for row in rows],
+                [row.identity for row in rows],
                 unrounded=unrounded[0],
                 title=summary(combine[0], len(planned), **lists),
                 node_id=(unique_id or [""])[0],
             )
         return (
             to_tensors(made),
-            [
-                row | ({"refined_from": one.origin} if one.origin else {})
-                for row, one in zip(rows, planned, strict=True)
-            ],
+            [replace(row, refined_from=one.origin) for row, one in zip(rows, planned, strict=True)],
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..core.errors import InvalidRequest
 from ..host.batches import from_batches, rows_of
@@ -10,6 +10,8 @@ from ..host.types import ROWS, Inputs, Node
 
 if TYPE_CHECKING:
     import torch
+
+    from ..core.request.record import Record
 
 LAYOUTS = ("prompts x seeds", "in order")
 
@@ -67,7 +69,7 @@ class ContactSheet(Node):
     def run(
         self,
         images: list[torch.Tensor],
-        rows: list[list[dict[str, Any]]],
+        rows: list[list[Record]],
         layout: list[str],
         cell_size: list[int],
         columns: list[int],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidPrompts, UnsupportedModel
 from ..core.prompts.prompt import Prompt
-from ..core.request.image_request import COMBINATIONS, combine
+from ..core.request.combine import COMBINATIONS, combine
 from ..core.text.stack import TOKENS_PER_CHUNK, stack_embeddings
 from ..core.wording import counted
 from ..host import host

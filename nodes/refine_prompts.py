@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..core.prompts.prompt import Prompt
 from ..core.prompts.refine import WAYS, of_rows, refine
 from ..host.types import PROMPTS, ROWS, Inputs, Node
+
+if TYPE_CHECKING:
+    from ..core.request.record import Record
 
 
 class RefinePrompts(Node):
@@ -50,10 +53,10 @@ class RefinePrompts(Node):
         }
 
     def run(
-        self, rows: list[dict[str, Any]] | tuple[Prompt, ...], way: str, text: str
+        self, rows: list[Record] | tuple[Prompt, ...], way: str, text: str
     ) -> tuple[tuple[Prompt, ...], int]:
         """Refine."""
-        # Rows are dictionaries; a Prompt List gives prompts.
+        # Rows come as a list, the prompts of Prompt List as a tuple.
         prompts = rows if isinstance(rows, tuple) else of_rows(rows)
         refined = refine(prompts, way, text)
         return refined, len(refined)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -21,6 +20,8 @@ from ..host.types import ROWS, Inputs, Node
 
 if TYPE_CHECKING:
     import torch
+
+    from ..core.request.record import Record
 
 #: Names of files where no other are asked for.
 USUAL_NAMES = "{prefix}_{number:05}_seed{seed}"
@@ -127,7 +128,7 @@ class SaveImageBatch(Node):
     def run(
         self,
         images: list[torch.Tensor],
-        rows: list[list[dict[str, Any]]],
+        rows: list[list[Record]],
         filename_prefix: list[str],
         file_name: Sequence[str] = ("",),
         format: Sequence[str] = ("png",),
@@ -138,8 +139,8 @@ class SaveImageBatch(Node):
         unique_id: list[str] | None = None,
     ) -> dict[str, Any]:
         """Write the files."""
-        from ..core.request.record import file_texts
         from ..core.saving.gallery_page import check_page, write_page
+        from ..core.saving.image_file import file_texts
 
         pictures = from_batches(images)
         records = rows_of(rows, {"images": pictures})
@@ -168,7 +169,7 @@ class SaveImageBatch(Node):
         _tell(left_out, len(files), bool(page[0]) and not says, (unique_id or [""])[0])
         ui = {
             "images": [shown(file) for file in files],
-            "batch_sdxl": [json.dumps(record) for record in records],
+            "batch_sdxl": [record.to_json() for record in records],
         }
         return {"ui": ui, "result": ([str(file) for file in files],)}
 
@@ -189,7 +190,7 @@ class _Numbers:
         return self._going[key]
 
 
-def _names(template: str, prefix: str, records: Iterable[dict[str, Any]]) -> list[FileName]:
+def _names(template: str, prefix: str, records: Iterable[Record]) -> list[FileName]:
     names = NameTemplate(template)
     if names.uses("prefix"):
         place_output(prefix)  # it must be a place by itself

@@ -17,6 +17,8 @@ from ..host.types import PROMPTS, ROWS, SEEDS, Inputs, Node
 if TYPE_CHECKING:
     import torch
 
+    from ..core.request.record import Record
+
 #: What the browser knows the gallery by, in `ui` and in the properties of the node.
 GALLERY = "batch_sdxl_gallery"
 
@@ -77,7 +79,7 @@ class SelectImages(Node):
     def run(
         self,
         images: list[torch.Tensor],
-        rows: list[list[dict[str, Any]]],
+        rows: list[list[Record]],
         pick: list[str],
         masks: list[torch.Tensor] | None = None,
         source_images: list[torch.Tensor] | None = None,
@@ -105,8 +107,8 @@ class SelectImages(Node):
         result = (
             picked("images"),
             chosen,
-            tuple(Prompt(row["prompt"], row["negative_prompt"]) for row in chosen),
-            tuple(row["seed"] for row in chosen),
+            tuple(Prompt(row.request.prompt, row.request.negative_prompt) for row in chosen),
+            tuple(row.request.seed for row in chosen),
             picked("masks"),
             picked("source_images"),
             len(chosen),
@@ -114,7 +116,7 @@ class SelectImages(Node):
         return result if gallery is None else {"ui": _ui(gallery, places), "result": result}
 
 
-def _gallery(images: Sequence[torch.Tensor], records: Sequence[dict[str, Any]]) -> str | None:
+def _gallery(images: Sequence[torch.Tensor], records: Sequence[Record]) -> str | None:
     """The gallery's name, None where nobody would see one."""
     temp = host.current().temp_folder()
     if temp is None:

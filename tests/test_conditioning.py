@@ -7,14 +7,24 @@ from typing import Any
 
 import pytest
 import torch
-from batch_sdxl.core import Engine, GeneratedImage, Geometry, ImageRequest, Model, load_model
+from batch_sdxl.core import (
+    Engine,
+    GeneratedImage,
+    Geometry,
+    ImageRequest,
+    Model,
+    SizedRequest,
+    load_model,
+)
 from batch_sdxl.core.errors import InvalidRequest
-from batch_sdxl.core.request.identity import canonical
-from batch_sdxl.core.request.record import describe, parameters, to_request
+from batch_sdxl.core.request.describe import describe
+from batch_sdxl.core.request.fields import canonical
+from batch_sdxl.core.request.parameters import parameters
+from batch_sdxl.core.request.record import Record
 
 Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
 
-BASE = ImageRequest(
+BASE = SizedRequest(
     prompt="a red circle", negative_prompt="dim", seed=7, num_inference_steps=3, width=64, height=64
 )
 
@@ -78,8 +88,9 @@ def test_they_are_part_of_the_record_where_they_make_a_difference(
 ) -> None:
     request = replace(BASE, **fields)
     record = describe(request, tiny, Geometry(8))
-    assert record["identity"] != describe(BASE, tiny, Geometry(8))["identity"]
-    assert to_request(record) == request
+    assert record.identity != describe(BASE, tiny, Geometry(8)).identity
+    assert Record.from_json(record.to_json(), "") == record
+    assert record.request == request
 
 
 def test_where_they_make_none_they_are_not() -> None:

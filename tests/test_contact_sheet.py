@@ -5,11 +5,13 @@ import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core.errors import InvalidRequest
+from batch_sdxl.core.request.record import Record
 from batch_sdxl.core.saving.contact_sheet import EMPTY, PAPER, by_prompt_and_seed, draw, in_order
+from batch_sdxl.tests.records import make_record
 
 
-def records(*pairs: tuple[str, int]) -> list[dict[str, Any]]:
-    return [{"prompt": prompt, "seed": seed} for prompt, seed in pairs]
+def records(*pairs: tuple[str, int]) -> list[Record]:
+    return [make_record(prompt=prompt, seed=seed) for prompt, seed in pairs]
 
 
 def test_prompts_go_down_and_seeds_across() -> None:

@@ -7,6 +7,7 @@ import pytest
 from batch_sdxl.core.errors import OutputError
 from batch_sdxl.core.saving.file_names import FIELDS, FileName, NameTemplate, Source
 from batch_sdxl.core.saving.safe_names import MOST_BYTES, safe_part, safe_text, slug
+from batch_sdxl.tests.records import make_record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,15 +19,15 @@ RECORD: dict[str, Any] = {
     "num_inference_steps": 20,
     "guidance_scale": 7.5,
     "scheduler": "dpmpp_2m:karras",
-    "model": {"name": "models/base.safetensors", "sha256": "ab" * 32},
-    "identity": "0123456789abcdef" * 4,
-    "image": {"name": "photos/cat.v2.png", "sha256": "cd" * 32},
+    "model": "models/base.safetensors",
+    "identity": "0123456789abcdef",
+    "image": "photos/cat.v2.png",
 }
 NOW = datetime(2026, 3, 9, 17, 5, 8)
 
 
 def fill(template: str, prefix: str = "batch", index: int = 3, **changes: Any) -> FileName:
-    record = {name: v for name, v in (RECORD | changes).items() if v is not None}
+    record = make_record(**RECORD | changes)
     return NameTemplate(template).fill(Source(record, index, prefix, NOW))
 
 
@@ -70,21 +71,21 @@ def test_every_field_can_be_used() -> None:
 def test_a_prefix_may_name_folders_and_a_prompt_may_not() -> None:
     assert path("{prefix}_{seed}", prefix="a/b") == "a/b_7"
     assert path("{prompt}", prompt="../../etc/passwd") == "etc-passwd"
-    assert path("{source}", image={"name": "..\\..\\x/..", "sha256": ""}) == "_"
-    assert path("{model}", model={"name": "../x"}) == ".._x"
+    assert path("{source}", image="..\\..\\x/..") == "_"
+    assert path("{model}", model="../x") == ".._x"
 
 
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
-        (None, "batch"),
-        ({"name": "clip.gif#3"}, "clip_3"),
-        ({"name": "C:\\photos\\cat.png"}, "cat"),
-        ({"name": ".hidden"}, ".hidden"),
-        ({"name": "image 1"}, "image 1"),
+        ("", "batch"),
+        ("clip.gif#3", "clip_3"),
+        ("C:\\photos\\cat.png", "cat"),
+        (".hidden", ".hidden"),
+        ("image 1", "image 1"),
     ],
 )
-def test_the_source_is_named_without_folder_and_ending(image: Any, expected: str) -> None:
+def test_the_source_is_named_without_folder_and_ending(image: str, expected: str) -> None:
     assert path("{source}", image=image, prefix="some/batch") == expected
 
 
@@ -146,7 +147,7 @@ def test_names_are_none_of_windows_devices() -> None:
     assert safe_part("con") == "con_"
     assert safe_part("LPT1.x") == "LPT1.x_"
     assert safe_part("console") == "console"
-    assert path("{source}/{seed}", image={"name": "NUL.png"}) == "NUL_/7"
+    assert path("{source}/{seed}", image="NUL.png") == "NUL_/7"
     assert path("COM{number}") == "COM1_"
     assert safe_part("a. .") == "a"
     assert safe_part(" ..") == "_"
@@ -162,8 +163,8 @@ def test_no_text_leads_out_of_its_folder(prompt: str, image: str, field: str) ->
     name = fill(
         f"out/{field}/{field}_{{seed}}",
         prompt=prompt,
-        image={"name": image},
-        model={"name": image},
+        image=image,
+        model=image,
     )
     top, middle = name.folder.split("/")
     assert top == "out"

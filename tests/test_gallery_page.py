@@ -14,31 +14,20 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from batch_sdxl.core.errors import OutputError
-from batch_sdxl.core.request.record import file_texts
+from batch_sdxl.core.request.record import Record
 from batch_sdxl.core.saving.gallery_page import check_page, entries, write_page
+from batch_sdxl.core.saving.image_file import file_texts
 from batch_sdxl.core.saving.writer import FORMATS, encode
+from batch_sdxl.tests.records import make_record
 from PIL import Image
 
 HERE = Path(__file__).parent
 NASTY = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{data}} <!--"
 
 
-def record(**changes: Any) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "prompt": "a red circle",
-        "negative_prompt": "blur",
-        "seed": 2**64 - 1,
-        "width": 24,
-        "height": 16,
-        "num_inference_steps": 2,
-        "guidance_scale": 7.0,
-        "scheduler": "euler:normal",
-        "model": {"name": "demo", "sha256": "ab" * 32},
-        "numerics": {"dtype": "float32", "rows": 8, "threads": 1},
-        "identity": "cd" * 32,
-        **changes,
-    }
+def record(**changes: Any) -> Record:
+    usual = {"negative_prompt": "blur", "seed": 2**64 - 1, "num_inference_steps": 2}
+    return make_record(**usual | changes)
 
 
 def save(folder: Path, name: str, form: str = "png", **changes: Any) -> Path:
@@ -109,7 +98,7 @@ def test_seeds_and_recipes_keep_every_digit(tmp_path: Path) -> None:
     save(tmp_path, "1.png")
     (image,) = read(tmp_path)[1]
     assert image["seed"] == image["settings"]["Seed"] == str(2**64 - 1)
-    assert json.loads(image["recipe"]) == record()
+    assert json.loads(image["recipe"]) == record().to_plain()
     assert image["parameters"].startswith("a red circle\nNegative prompt: blur\nSteps: 2")
     assert image["settings"]["Size"] == "24 x 16"
     assert image["settings"]["Model"] == "demo"
@@ -120,8 +109,7 @@ def test_texts_stay_texts(tmp_path: Path) -> None:
     folder = tmp_path / "a & <b>"
     folder.mkdir()
     save(folder, "1.png", prompt=NASTY, negative_prompt=NASTY)
-    odd = record(prompt=[NASTY], seed="x", image={"name": NASTY, "sha256": ""})
-    texts = {"batch_sdxl": json.dumps(odd), "parameters": NASTY}
+    texts = file_texts(record(image=NASTY, model=NASTY), {}) | {"parameters": NASTY}
     content = encode(np.zeros((8, 8, 3), np.uint8), FORMATS["png"], texts).content
     (folder / "2.png").write_bytes(content)
     page, data = read(folder)

@@ -9,12 +9,13 @@ import pytest
 from batch_sdxl import NODE_CLASS_MAPPINGS, WEB_DIRECTORY
 from batch_sdxl.core.prompts.prompt import Prompt
 from batch_sdxl.core.prompts.refine import WAYS, refine
-from batch_sdxl.core.request.image_request import COMBINATIONS, combine
+from batch_sdxl.core.request.combine import COMBINATIONS, combine
 from batch_sdxl.core.request.seeds import parse_seeds
 from batch_sdxl.core.request.selection import select
 from batch_sdxl.core.saving.file_names import NameTemplate, Source
 from batch_sdxl.host import host
 from batch_sdxl.nodes.save_image_batch import USUAL_NAMES
+from batch_sdxl.tests.records import make_record
 from PIL import Image
 
 DOCS = Path(__file__).parents[1] / WEB_DIRECTORY / "docs"
@@ -114,7 +115,7 @@ def test_refined_prompts_are_those_of_the_page() -> None:
 
 
 def test_picks_are_those_of_the_page() -> None:
-    records = [{"seed": seed, "prompt": f"a castle {seed}"} for seed in (3, 5, 100, 7, 115, 9)]
+    records = [make_record(seed=seed, prompt=f"a castle {seed}") for seed in (3, 5, 100, 7, 115, 9)]
     picks = examples("SelectImages", CELL + r"\| [^|]+ ")
     assert {text: select(text, records) for text in picks} == {
         "#2, #5": [1, 4],
@@ -136,14 +137,14 @@ def test_combinations_are_as_many_as_the_page_says() -> None:
 
 
 def test_files_are_called_as_the_page_says() -> None:
-    record = {
+    asked = {
         "prompt": "a red circle on a blue background",
         "seed": 1,
         "num_inference_steps": 20,
         "guidance_scale": 6.0,
         "scheduler": "euler:normal",
-        "model": {"name": "demo"},
     }
+    record = make_record(**asked)
     now = datetime(2026, 1, 1)
     page = section("SaveImageBatch", "Example")
     ways = re.findall(r"^- `([^`]+)` → `([^`]+)\.png`(?:, or `([^`]+)\.png`)?", page, re.MULTILINE)
@@ -153,7 +154,7 @@ def test_files_are_called_as_the_page_says() -> None:
         name = NameTemplate(template)
         assert name.fill(Source(record, 1, "batch", now)).path == plain
         if pictured:
-            from_picture = record | {"image": {"name": "1_left.png"}}
+            from_picture = make_record(image="1_left.png", **asked)
             assert name.fill(Source(from_picture, 1, "batch", now)).path == pictured
 
 

@@ -18,6 +18,7 @@ from batch_sdxl.core.numerics import Geometry
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.core.prompts.prompt_list import parse_prompts
 from batch_sdxl.host import host
+from batch_sdxl.tests.records import make_record
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -26,14 +27,7 @@ DOCS = Path(__file__).parents[1] / "web" / "docs"
 #: How a message stands in a page: the start of an entry of a list, in code.
 QUOTE = re.compile(r"^- (`+)(Expected .*?)\1:$", re.MULTILINE)
 
-RECORD = {
-    "prompt": "a red heart",
-    "negative_prompt": "",
-    "seed": 3,
-    "width": 128,
-    "height": 128,
-    "identity": "0",
-}
+RECORD = make_record(prompt="a red heart", seed=3, width=128, height=128)
 
 
 class Folders(host.Host):
@@ -177,7 +171,7 @@ def blocked(folders: Folders) -> None:
 
 
 def select(pick: str, seeds: tuple[int, ...] = (3, 4, 5), **inputs: Any) -> None:
-    rows = [{**RECORD, "seed": seed} for seed in seeds]
+    rows = [make_record(seed=seed) for seed in seeds]
     batch = torch.zeros(len(seeds), 8, 8, 3)
     run("SelectImages", images=[batch], rows=[rows], pick=[pick], **inputs)
 

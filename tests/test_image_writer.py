@@ -12,27 +12,21 @@ import pytest
 import torch
 from batch_sdxl.core.errors import InvalidImage, OutputError
 from batch_sdxl.core.images.source import read_image
-from batch_sdxl.core.request.record import file_texts, read_record
+from batch_sdxl.core.saving.image_file import file_texts, read_record
 from batch_sdxl.core.saving.new_files import next_number, write_new
 from batch_sdxl.core.saving.png16 import to_uint16
 from batch_sdxl.core.saving.texts import texts_in
 from batch_sdxl.core.saving.writer import FORMATS, encode, find_format, keeps_pixels, save_png
+from batch_sdxl.tests.records import make_record
 from PIL import Image
 
-RECORD: dict[str, Any] = {
-    "version": 1,
-    "prompt": 'ein "Würfel" 骰子 🎲\nzwei: drei',
-    "negative_prompt": "</script>",
-    "seed": 2**64 - 1,
-    "width": 24,
-    "height": 16,
-    "num_inference_steps": 2,
-    "guidance_scale": 7.0,
-    "scheduler": "euler:karras",
-    "model": {"name": "demo", "sha256": "ab" * 32},
-    "numerics": {"dtype": "float32", "rows": 8, "threads": 1},
-    "identity": "cd" * 32,
-}
+RECORD = make_record(
+    prompt='ein "Würfel" 骰子 🎲\nzwei: drei',
+    negative_prompt="</script>",
+    seed=2**64 - 1,
+    num_inference_steps=2,
+    scheduler="euler:karras",
+)
 GRAPH = {"prompt": {"1": {"class_type": "X: ü"}}, "workflow": {"nodes": [{"id": 1}]}, "more": [1]}
 
 
@@ -154,7 +148,7 @@ def test_a_jpeg_leaves_out_what_it_has_no_room_for(
 
 def test_our_own_texts_win_over_those_of_a_graph() -> None:
     texts = file_texts(RECORD, {"batch_sdxl": "x", "parameters": "y"})
-    assert json.loads(texts["batch_sdxl"]) == RECORD
+    assert texts["batch_sdxl"] == RECORD.to_json()
     assert texts["parameters"].endswith("Model: demo")
 
 

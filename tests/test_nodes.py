@@ -13,8 +13,8 @@ from batch_sdxl.core import Engine, ImageRequest, Model
 from batch_sdxl.core.engine import preview
 from batch_sdxl.core.errors import BatchSDXLError, InvalidRequest
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
-from batch_sdxl.core.request.image_request import CONDITIONING
 from batch_sdxl.host import host, rendering
+from batch_sdxl.tests.records import make_record
 from PIL import Image
 
 
@@ -146,10 +146,10 @@ def test_half_a_size_is_refused(folders: FolderHost) -> None:
 
 def test_images_and_rows_come_in_the_order_of_the_lists(tiny: Model, folders: FolderHost) -> None:
     images, rows = generate(tiny, combine="product", seeds=(5, 6, 7))
-    assert [(row["prompt"], row["seed"]) for row in rows] == [
+    assert [(row.request.prompt, row.request.seed) for row in rows] == [
         (prompt, seed) for prompt in ("red", "blue") for seed in (5, 6, 7)
     ]
-    assert rows[3]["negative_prompt"] == "dim"
+    assert rows[3].request.negative_prompt == "dim"
     assert [batch.shape for batch in images] == [(6, 64, 64, 3)]
     request = ImageRequest(
         prompt="blue",
@@ -264,8 +264,8 @@ def test_input_images_make_it_image_to_image(tiny: Model, folders: FolderHost) -
     lists = {name: [value] for name, value in one.items()}
     images, rows = node.run(**lists, images=loaded, names=names)
     assert len(images[0]) == 2
-    assert [row["image"]["name"] for row in rows] == ["1.png", "2.png"]
-    assert rows[0]["strength"] == 0.5
+    assert [row.request.image.name for row in rows] == ["1.png", "2.png"]
+    assert rows[0].request.strength == 0.5
     assert folders.told[0] == (4, 2)
     with pytest.raises(BatchSDXLError, match="1 name and 2 images"):
         node.run(**lists, images=loaded, names=["1.png"])
@@ -278,7 +278,7 @@ def test_input_images_make_it_image_to_image(tiny: Model, folders: FolderHost) -
         ({"prompts": ()}, "at least one of prompts"),
         ({"seeds": ()}, "at least one of seeds"),
         ({"width": 100}, "multiple of 8"),
-        ({"steps": 0}, "1 step or more"),
+        ({"steps": 0}, "a number of steps of 1 to"),
         ({"sampler_name": "lcm", "scheduler": "karras"}, "goes with the sampler lcm"),
     ],
 )
@@ -327,9 +327,9 @@ def test_files_say_what_made_them(tiny: Model, folders: FolderHost) -> None:
         "subfolder": "some",
         "type": "output",
     }
-    assert [json.loads(row)["seed"] for row in saved["ui"]["batch_sdxl"]] == [1, 2]
+    assert [json.loads(row)["request"]["seed"] for row in saved["ui"]["batch_sdxl"]] == [1, 2]
     with Image.open(files[1]) as image:
-        assert json.loads(image.info["batch_sdxl"])["prompt"] == "blue"
+        assert json.loads(image.info["batch_sdxl"])["request"]["prompt"] == "blue"
         assert json.loads(image.info["prompt"]) == {"1": {"class_type": "X"}}
         assert json.loads(image.info["workflow"]) == {"nodes": []}
         assert np.array_equal(np.asarray(image), (images[0][1] * 255).round().numpy())
@@ -341,7 +341,7 @@ def test_files_stay_in_the_output_folder(tiny: Model, folders: FolderHost, prefi
         call(
             "SaveImageBatch",
             images=[torch.zeros(1, 8, 8, 3)],
-            rows=[[{"seed": 1}]],
+            rows=[[make_record()]],
             filename_prefix=[prefix],
         )
 
@@ -351,7 +351,7 @@ def test_a_row_is_needed_for_each_image(folders: FolderHost) -> None:
         call(
             "SaveImageBatch",
             images=[torch.zeros(2, 8, 8, 3)],
-            rows=[[{"seed": 1}]],
+            rows=[[make_record()]],
             filename_prefix=["x"],
         )
 
@@ -377,15 +377,15 @@ def test_prompts_take_settings_that_their_rows_do_not_say(tiny: Model, folders: 
     )
     assert count == 2
     _, rows = generate(tiny, prompts=prompts)
-    shared = {"original_width": 32, "original_height": 48, "guidance_rescale": 0.7}
-    told = [{k: row[k] for k in CONDITIONING if k in row} for row in rows]
-    assert told == [shared | {"crop_left": 16, "clip_skip": 1}, shared | {"crop_left": 8}]
+    told = [(*row.request.time_ids[:4], row.request.clip_skip) for row in rows]
+    assert told == [(48, 32, 0, 16, 1), (48, 32, 0, 8, 0)]
+    assert {row.request.guidance_rescale for row in rows} == {0.7}
 
 
 def test_tiles_of_the_vae_are_part_of_the_numerics(tiny: Model, folders: FolderHost) -> None:
     (whole,), _ = generate(tiny, width=192, height=192)
     (tiled,), rows = generate(tiny, width=192, height=192, vae_tile=128)
-    assert rows[0]["numerics"]["vae_tile"] == 128
+    assert rows[0].numerics["vae_tile"] == 128
     assert not torch.equal(whole, tiled)
 
 

@@ -236,7 +236,6 @@ GRAPH: dict[str, Any] = {
 
 def test_pictures_say_their_prompts_in_natural_order(tmp_path: Path) -> None:
     record = {
-        "version": 1,
         "prompt": "own",
         "negative_prompt": "",
         "seed": 2**64 - 1,
@@ -244,7 +243,7 @@ def test_pictures_say_their_prompts_in_natural_order(tmp_path: Path) -> None:
         "scheduler": "euler",
         "image": {"name": "in.png", "sha256": "0"},
     }
-    save_png(tmp_path / "2.png", batch_sdxl=json.dumps(record), parameters=PARAMETERS)
+    save_png(tmp_path / "2.png", batch_sdxl=json.dumps({"request": record}), parameters=PARAMETERS)
     save_png(tmp_path / "10.png", parameters=PARAMETERS)
     save_png(tmp_path / "1.png", prompt=json.dumps(GRAPH), workflow="{}")
     (tmp_path / "notes.txt").write_text("left out")

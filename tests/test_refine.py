@@ -55,6 +55,7 @@ def test_seed_and_size_are_kept_and_the_image_remembered(engine: Engine, tiny: M
     inputs = {name: [value] for name, value in (settings | names).items()}
     generate = NODE_CLASS_MAPPINGS["BatchSDXL_BatchGenerate"]()
     _, (row,) = generate.run(prompts=[refined], **inputs)
-    assert (row["prompt"], row["seed"], row["width"]) == ("a cat, big", 2**64 - 1, 80)
-    assert row["num_inference_steps"] == 2
-    assert row["refined_from"] == record["identity"] != row["identity"]
+    made = row.request
+    assert (made.prompt, made.seed, made.width) == ("a cat, big", 2**64 - 1, 80)
+    assert made.num_inference_steps == 2
+    assert row.refined_from == record.identity != row.identity

@@ -11,9 +11,11 @@ import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core.errors import BatchSDXLError, OutputError
 from batch_sdxl.core.images.source import read_image
-from batch_sdxl.core.request.record import read_record
+from batch_sdxl.core.request.record import Record
+from batch_sdxl.core.saving.image_file import read_record
 from batch_sdxl.core.saving.writer import FORMATS
 from batch_sdxl.host import host
+from batch_sdxl.tests.records import make_record
 from PIL import Image
 
 SaveImageBatch = NODE_CLASS_MAPPINGS["BatchSDXL_SaveImageBatch"]
@@ -45,21 +47,8 @@ def folder_host(tmp_path: Path) -> Iterator[FolderHost]:
         yield here
 
 
-def record(seed: int, prompt: str = "a red circle") -> dict[str, Any]:
-    return {
-        "version": 1,
-        "prompt": prompt,
-        "negative_prompt": "",
-        "seed": seed,
-        "width": 16,
-        "height": 8,
-        "num_inference_steps": 2,
-        "guidance_scale": 7.0,
-        "scheduler": "euler:normal",
-        "model": {"name": "demo", "sha256": "ab" * 32},
-        "numerics": {"dtype": "float32", "rows": 8, "threads": 1},
-        "identity": "cd" * 32,
-    }
+def record(seed: int, prompt: str = "a red circle") -> Record:
+    return make_record(seed=seed, prompt=prompt)
 
 
 def pictures(number: int) -> torch.Tensor:
@@ -240,5 +229,5 @@ def test_images_that_were_saved_survive_one_that_cannot_be(folder_host: FolderHo
 
 def test_rows_go_to_the_browser(folder_host: FolderHost) -> None:
     ui = save(2**64 - 1, file_name="{seed}", format="avif")["ui"]
-    assert [json.loads(row)["seed"] for row in ui["batch_sdxl"]] == [2**64 - 1]
+    assert [json.loads(row)["request"]["seed"] for row in ui["batch_sdxl"]] == [2**64 - 1]
     assert ui["images"][0]["filename"] == f"{2**64 - 1}.avif"

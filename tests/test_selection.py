@@ -11,12 +11,11 @@ from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core.errors import InvalidRequest
 from batch_sdxl.core.request.selection import select
 from batch_sdxl.host import host
+from batch_sdxl.tests.records import make_record
 from PIL import Image
 
 PAIRS = [("a castle", 3), ("a Castle at night", 5), ("a boat", 3), ("a boat", 2**64 - 1), ("x", 9)]
-RECORDS: list[dict[str, Any]] = [
-    {"prompt": prompt, "negative_prompt": "dim", "seed": seed} for prompt, seed in PAIRS
-]
+RECORDS = [make_record(prompt=prompt, negative_prompt="dim", seed=seed) for prompt, seed in PAIRS]
 
 
 @pytest.mark.parametrize(

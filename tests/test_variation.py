@@ -7,7 +7,7 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, GeneratedImage, ImageRequest
 from batch_sdxl.core.errors import InvalidRequest
-from batch_sdxl.core.request.record import parameters, to_request
+from batch_sdxl.core.request.parameters import parameters
 from PIL import Image
 
 Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
@@ -56,14 +56,14 @@ def test_variations_keep_the_promise(render: Render, image: Any) -> None:
 def test_variations_are_in_the_record_and_the_identity(engine: Engine, render: Render) -> None:
     plain, varied = render([request(), request(variation_seed=2**64 - 1, variation_strength=0.25)])
     one, other = engine.describe(plain.request), engine.describe(varied.request)
-    assert one["identity"] != other["identity"]
-    assert "variation_seed" not in one
-    assert to_request(other) == varied.request
+    assert one.identity != other.identity
+    assert "variation_seed" not in one.to_plain()["request"]
+    assert other.request == varied.request
     assert "Variation seed: 18446744073709551615, Variation seed strength: 0.25" in parameters(
         other
     )
     unused = engine.describe(render([request(variation_seed=7)])[0].request)
-    assert unused["identity"] == one["identity"]
+    assert unused.identity == one.identity
 
 
 @pytest.mark.parametrize("fields", [{"variation_strength": 1.1}, {"variation_seed": -1}])

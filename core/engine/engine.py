@@ -15,8 +15,9 @@ from ..models.model import Model
 from ..models.offload import offloaded
 from ..models.vae import decode, encode
 from ..numerics import Geometry
-from ..request.image_request import ImageRequest
-from ..request.record import Record, describe
+from ..request.describe import describe
+from ..request.image_request import ImageRequest, SizedRequest
+from ..request.record import Record
 from ..text.encoder import TextEncoder
 from .denoiser import Denoiser, Rows
 from .lane import Lane
@@ -31,15 +32,17 @@ class GeneratedImage:
 
     Attributes:
         index: place of its request among those given.
-        request: what it was made from, with width and height filled in.
+        request: what it was made from.
         decoded: (H, W, 3) float32 RGB in 0..1, before rounding.
         pixels: (H, W, 3) uint8 RGB, rounded once.
+        record: what it was made from, the model and the numerics included.
     """
 
     index: int
-    request: ImageRequest
+    request: SizedRequest
     decoded: torch.Tensor
     pixels: NDArray[np.uint8]
+    record: Record
 
 
 class Engine:
@@ -85,6 +88,8 @@ class Engine:
             OutOfMemory: the device has not enough for a call.
         """
         filled = [self.with_size(request) for request in requests]
+        for request in filled:
+            _ = request.source  # whose pixels must be here
         for clip_skip in {request.clip_skip for request in filled}:
             self._text.check_clip_skip(clip_skip)
         queues = self._queues(filled)
@@ -98,26 +103,17 @@ class Engine:
         usual = Geometry.for_size(self.model.device, width, height)
         return replace(usual, vae_tile=self._vae_tile)
 
-    def describe(self, request: ImageRequest) -> Record:
-        """The record of an image that this engine makes of a request with its size filled in."""
-        assert request.width is not None and request.height is not None
+    def describe(self, request: SizedRequest) -> Record:
+        """The record of an image that this engine makes of a request."""
         return describe(request, self.model, self.geometry_of(request.width, request.height))
 
-    def with_size(self, request: ImageRequest) -> ImageRequest:
+    def with_size(self, request: ImageRequest) -> SizedRequest:
         """The request with its width and height filled in: its image's, else the model's own."""
-        if request.width and request.height:
-            return request
-        native = self.model.native_size
-        image = request.image
-        return replace(
-            request,
-            width=request.width or (image.width if image else native),
-            height=request.height or (image.height if image else native),
-        )
+        return request.sized(self.model.native_size)
 
     def _run(
         self,
-        requests: list[ImageRequest],
+        requests: list[SizedRequest],
         queues: dict[tuple[int, int, int], list[int]],
         progress: Progress,
         on_step: Callable[[Progress], None],
@@ -137,7 +133,7 @@ class Engine:
 
     def _render(
         self,
-        requests: list[tuple[int, ImageRequest]],
+        requests: list[tuple[int, SizedRequest]],
         chunks: int,
         geometry: Geometry,
         progress: Progress,
@@ -164,16 +160,15 @@ class Engine:
                 on_step(progress)
         return progress
 
-    def _queues(self, requests: list[ImageRequest]) -> dict[tuple[int, int, int], list[int]]:
+    def _queues(self, requests: list[SizedRequest]) -> dict[tuple[int, int, int], list[int]]:
         """Width, height and chunks of text -> places of the requests with that shape."""
         queues: dict[tuple[int, int, int], list[int]] = {}
         for index, request in enumerate(requests):
-            assert request.width is not None and request.height is not None
             chunks = max(self._text.count(prompt) for prompt in _prompts(request))
             queues.setdefault((request.width, request.height, chunks), []).append(index)
         return queues
 
-    def _count_steps(self, requests: list[ImageRequest]) -> int:
+    def _count_steps(self, requests: list[SizedRequest]) -> int:
         plans = Counter(
             (r.scheduler, r.num_inference_steps, r.strength if r.image else None) for r in requests
         )
@@ -183,7 +178,7 @@ class Engine:
             for (name, steps, strength), number in plans.items()
         )
 
-    def _make_lane(self, index: int, request: ImageRequest, chunks: int) -> Lane:
+    def _make_lane(self, index: int, request: SizedRequest, chunks: int) -> Lane:
         return Lane(
             index,
             request,
@@ -214,21 +209,21 @@ class Engine:
         for lane, prediction in zip(lanes, own, strict=True):
             lane.advance(prediction)
 
-    def _encode_image(self, request: ImageRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
+    def _encode_image(self, request: SizedRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Mean and standard deviation of the input image's latents, scaled, fp32 on the CPU."""
-        if request.image is None:
+        if (source := request.source) is None:
             return None
-        pixels = torch.from_numpy(request.image.pixels.copy())
+        pixels = torch.from_numpy(source.pixels.copy())
         return encode(self.model, pixels, self._tile_of(request))
 
-    def _tile_of(self, request: ImageRequest) -> int | None:
-        assert request.width is not None and request.height is not None
+    def _tile_of(self, request: SizedRequest) -> int | None:
         return self.geometry_of(request.width, request.height).vae_tile
 
     def _retire(self, lane: Lane) -> GeneratedImage:
         """Decode a finished lane, alone, and round it once to 8 bits."""
         image = decode(self.model, lane.latents, self._tile_of(lane.request))
-        return GeneratedImage(lane.index, lane.request, image, to_uint8(image))
+        record = self.describe(lane.request)
+        return GeneratedImage(lane.index, lane.request, image, to_uint8(image), record)
 
 
 def _prompts(request: ImageRequest) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..request.image_request import PIXELS_PER_LATENT, ImageRequest
+from ..request.image_request import PIXELS_PER_LATENT, SizedRequest
 from ..request.seeds import make_generator
 from ..text.encoder import Embedding
 from .schedulers import start_scheduler
@@ -28,7 +28,7 @@ class Lane:
     def __init__(
         self,
         index: int,
-        request: ImageRequest,
+        request: SizedRequest,
         embeddings: list[Embedding],
         scheduler_config: dict[str, Any],
         image_latents: tuple[torch.Tensor, torch.Tensor] | None,
@@ -37,13 +37,12 @@ class Lane:
 
         Args:
             index: place of the request among those given.
-            request: with its width and height filled in.
+            request: of the image.
             embeddings: of the negative prompt, if guided, and of the prompt.
             scheduler_config: of the model.
             image_latents: mean and standard deviation of the encoded input image, scaled, both of
                 the latents' shape; None to start from noise.
         """
-        assert request.width is not None and request.height is not None
         self.index = index
         self.request = request
         self.embeddings = embeddings

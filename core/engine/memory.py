@@ -33,7 +33,6 @@ def working_memory(engine: Engine, requests: Iterable[ImageRequest]) -> int:
     """Bytes to have free, beside the weights, for the largest call that requests lead to."""
     model, needs = engine.model, [0.0]
     for width, height in {(r.width, r.height) for r in map(engine.with_size, requests)}:
-        assert width is not None and height is not None
         geometry = engine.geometry_of(width, height)
         at_once = min(width * height, (geometry.vae_tile or max(width, height)) ** 2)
         needs += [

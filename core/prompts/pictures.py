@@ -79,12 +79,12 @@ def image_row(path: Path) -> Row:
 
 def _said(texts: Mapping[str, str]) -> dict[str, object]:
     """The fields of a picture's texts, of the first kind that has a prompt."""
-    record = _object(texts.get("batch_sdxl"))
-    if record.get("prompt"):
-        image = record.pop("image", None)
+    request = _object(texts.get("batch_sdxl")).get("request")
+    if isinstance(request, dict) and request.get("prompt"):
+        image = request.pop("image", None)
         if isinstance(image, dict):
-            record["image"] = image.get("name")
-        return {name: value for name, value in record.items() if name in FIELDS}
+            request["image"] = image.get("name")
+        return {name: value for name, value in request.items() if name in FIELDS}
     if "parameters" in texts:
         return parameters_fields(texts["parameters"])
     return _graph_fields(_object(texts.get("prompt")))

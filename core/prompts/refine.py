@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..errors import InvalidPrompts
-from ..request.image_request import CONDITIONING
+from ..request.fields import to_plain
+from ..request.record import Record
 from ..wording import counted
 from .prompt import Prompt, Settings
 
@@ -15,7 +15,11 @@ WAYS = ("append", "prepend", "replace", "template")
 
 _SLOT = "{prompt}"
 
-_COMPOSITION = ("seed", "width", "height", *CONDITIONING)
+#: Fields that a person sets anew: the next node's, or those of the images that are wired into it.
+_ANEW = (
+    *("prompt", "negative_prompt", "image", "strength"),
+    *("num_inference_steps", "guidance_scale", "scheduler"),
+)
 
 
 def refine(prompts: Sequence[Prompt], way: str, text: str) -> tuple[Prompt, ...]:
@@ -58,17 +62,17 @@ def _join(prompt: str, way: str, text: str) -> str:
     return ", ".join(part.strip(" ,") for part in parts if part.strip(" ,"))
 
 
-def of_rows(records: Sequence[Mapping[str, Any]]) -> tuple[Prompt, ...]:
+def of_rows(records: Sequence[Record]) -> tuple[Prompt, ...]:
     """The prompts of images, with what makes the composition: seed, size, variation, conditioning.
 
     Steps, guidance and scheduler are left to the next node, where a person sets them.
     """
     return tuple(
         Prompt(
-            record["prompt"],
-            record["negative_prompt"],
-            Settings({name: record[name] for name in _COMPOSITION if name in record}),
-            origin=record["identity"],
+            record.request.prompt,
+            record.request.negative_prompt,
+            Settings({k: v for k, v in to_plain(record.request).items() if k not in _ANEW}),
+            origin=record.identity,
         )
         for record in records
     )

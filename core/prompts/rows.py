@@ -9,38 +9,17 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from ..errors import InvalidPrompts
-from ..request.image_request import CONDITIONING
+from ..request import kinds
+from ..request.fields import declared
+from ..request.image_request import ImageRequest
 
 #: A typed value of a row.
 Setting = int | float | str
 
-#: What people call the fields of `ImageRequest` in headers, keys and options.
-SYNONYMS = {
-    "prompt": "prompt",
-    "positive": "prompt",
-    "positive_prompt": "prompt",
-    "text": "prompt",
-    "negative": "negative_prompt",
-    "negative_prompt": "negative_prompt",
-    "seed": "seed",
-    "noise_seed": "seed",
-    "width": "width",
-    "height": "height",
-    "steps": "num_inference_steps",
-    "num_inference_steps": "num_inference_steps",
-    "cfg": "guidance_scale",
-    "cfg_scale": "guidance_scale",
-    "guidance_scale": "guidance_scale",
-    "strength": "strength",
-    "denoising_strength": "strength",
-    "image": "image",
-    "file": "image",
-    "filename": "image",
-    **{name: name for name in CONDITIONING},
-}
+#: Fields that no row says: the names of samplers are many, and a node checks them.
+_NO_COLUMNS = ("scheduler",)
 
-#: The fields that have a meaning of their own; others are for templates.
-FIELDS = frozenset(SYNONYMS.values())
+_COLUMNS = [one for one in declared(ImageRequest) if one.name not in _NO_COLUMNS]
 
 _INTEGER = re.compile(r"([+-]?\d{1,30})(?:\.0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][+-]?\d{1,3})?", re.ASCII)
@@ -50,6 +29,28 @@ _SLOT = re.compile(r"\{([^\W\d][\w -]*)\}")
 def normal(name: str) -> str:
     """A header, key or option as fields are called: `CFG scale` is cfg_scale."""
     return re.sub(r"[\s_-]+", "_", name.strip().casefold())
+
+
+#: What people call the fields of `ImageRequest` in headers, keys and options.
+SYNONYMS = {
+    **{
+        normal(word): one.name
+        for one in _COLUMNS
+        # A word by which others count otherwise is no other name.
+        for word in (one.name, one.comfyui, "" if one.a1111_offset else one.a1111)
+        if word
+    },
+    "positive": "prompt",
+    "positive_prompt": "prompt",
+    "text": "prompt",
+    "negative": "negative_prompt",
+    "noise_seed": "seed",
+    "file": "image",
+    "filename": "image",
+}
+
+#: The fields that have a meaning of their own; others are for templates.
+FIELDS = frozenset(SYNONYMS.values())
 
 
 def field_of(name: str) -> str:
@@ -223,19 +224,15 @@ def _name(value: object) -> str | None:
     return value.strip() if isinstance(value, str) else None
 
 
-_WHOLE, _ANY, _NAME = (
-    (_integer, "a whole number"),
-    (_number, "a number"),
-    (_name, "the name of a file"),
-)
-_SHARES = ("guidance_rescale", "variation_strength")
-_TYPES: dict[str, tuple[Callable[[object], Setting | None], str]] = {
-    "seed": _WHOLE,
-    "width": _WHOLE,
-    "height": _WHOLE,
-    "num_inference_steps": _WHOLE,
-    "guidance_scale": _ANY,
-    "strength": _ANY,
-    "image": _NAME,
-    **{name: _ANY if name in _SHARES else _WHOLE for name in CONDITIONING},
+#: Kind of a field -> how a value of it is read, and what it is called.
+_READERS: dict[type, tuple[Callable[[object], Setting | None], str]] = {
+    kinds.Whole: (_integer, "a whole number"),
+    kinds.Number: (_number, "a number"),
+    kinds.Picture: (_name, "the name of a file"),
+}
+_TYPES = {
+    one.name: reader
+    for one in _COLUMNS
+    for kind, reader in _READERS.items()
+    if isinstance(one.kind, kind)
 }

@@ -14,7 +14,8 @@ from ..errors import InvalidRequest
 from ..images.source import SourceImage
 from ..prompts.prompt import Prompt
 from ..wording import counted
-from .image_request import ImageRequest, combine
+from .combine import combine
+from .image_request import ImageRequest
 
 
 class Planned(NamedTuple):
@@ -73,6 +74,8 @@ def plan(
                 f"neither for {prompt.prompt[:60]!r}",
                 "Wire a Seed List, or add a column called seed.",
             )
+        if fields.get("image") is None:
+            fields.pop("strength", None)  # of the images that start from one
         drawn = prompt.resolved(fields["seed"])
         fields |= {"prompt": drawn.prompt, "negative_prompt": drawn.negative_prompt}
         planned.append(Planned(ImageRequest(**fields), drawn.origin))

@@ -1,107 +1,148 @@
-"""What an image file says about itself, and back.
+"""What an image was made from, as its file says it.
 
-It carries three kinds of text, which `image_texts` puts where each format has room for them:
+As JSON:
 
-`batch_sdxl`
-    our own record, JSON: the image's request under the names of `ImageRequest` (an input image by
-    name and SHA-256 of its pixels), `model` (name, SHA-256, and that of its `files` alone if
-    anything was changed), what was changed: `vae`, `loras` (names, SHA-256) and `noise`;
-    `inversions` that were called, `numerics` (of `numerics.fingerprint`), `identity` (of
-    `identity.identity`), and `version` of this form.
-`parameters`
-    the same as the line that AUTOMATIC1111's web UI writes, which Civitai and most tools read.
-`prompt`, `workflow`
-    ComfyUI's graph, where one made the image: dropping the file on ComfyUI opens it.
+    {"version": 2, "request": …, "model": …, "inversions": …, "numerics": …, "identity": …}
+
+`request` holds the fields of `ImageRequest` that matter, and those that were set; an input image by
+name and SHA-256 of its pixels. `model` has its name, its SHA-256, and where anything was changed
+that of its `files` alone, and what was changed: `vae`, `loras` (names, SHA-256) and `noise`.
+`inversions` are those that the prompts called, `numerics` is of `numerics.fingerprint`, `identity`
+of `identity.identity`; `refined_from` is the identity of the image whose prompt was refined.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
-from PIL.PngImagePlugin import PngInfo
+from ..errors import InvalidImage, InvalidRequest
+from ..wording import brief
+from .fields import from_plain, to_plain
+from .image_request import SizedRequest
+from .kinds import Number, Text, Whole, digest, named
+from .named import Named
 
-from ..errors import InvalidImage
-from ..images.files import open_image
-from ..images.source import SourceImage
-from ..models.model import Model
-from ..numerics import Geometry, fingerprint
-from ..saving.texts import png_info, texts_in
-from ..text.chunks import called_inversions
-from .identity import conditioning, identity
-from .image_request import CONDITIONING, ImageRequest
+VERSION = 2
 
-#: Key of our own record among a PNG's texts.
+#: Key of our own record among the texts of a file.
 KEY = "batch_sdxl"
-VERSION = 1
 
-Record = dict[str, Any]
-
-#: So many digits of a SHA-256 do other tools write and look up.
-_HASH = 10
-
-#: Our samplers and spacings -> the names of AUTOMATIC1111's web UI, where it has one.
-_A1111_SAMPLERS = {
-    "euler": "Euler",
-    "euler_ancestral": "Euler a",
-    "heun": "Heun",
-    "dpm_2": "DPM2",
-    "dpm_2_ancestral": "DPM2 a",
-    "lms": "LMS",
-    "dpmpp_sde": "DPM++ SDE",
-    "dpmpp_2m": "DPM++ 2M",
-    "dpmpp_2m_sde": "DPM++ 2M SDE",
-    "dpmpp_3m_sde": "DPM++ 3M SDE",
-    "uni_pc": "UniPC",
-    "ddim": "DDIM",
-    "lcm": "LCM",
-}
-_A1111_SPACINGS = {
-    "normal": "Normal",
-    "karras": "Karras",
-    "exponential": "Exponential",
-    "beta": "Beta",
-    "sgm_uniform": "SGM Uniform",
-    "simple": "Simple",
-    "ddim_uniform": "DDIM",
-}
+_NAME = Text(1000)
+_WEIGHT = Number(-1000, 1000)
+_ROWS, _TILE, _THREADS = Whole(2, 256, 2), Whole(128, 16384, 64), Whole(1, 4096)
+_DTYPES = ("float32", "float16", "bfloat16")
+#: Most entries of a list or an object.
+_MOST = 100
 
 
-def describe(request: ImageRequest, model: Model, geometry: Geometry) -> Record:
-    """The record that goes along with an image: plain values that JSON can hold.
+@dataclass(frozen=True)
+class NamedLora(Named):
+    """A LoRA as it was applied.
 
-    Args:
-        request: with its width and height filled in.
-        model: that made it.
-        geometry: that it was made with.
+    Attributes:
+        weight: factor of its changes to the UNet.
+        text_weight: factor of its changes to the text encoders.
     """
-    numerics = fingerprint(model, geometry)
-    prompts = (request.prompt, request.negative_prompt) if request.is_guided else (request.prompt,)
-    called = set().union(*(called_inversions(prompt, model.inversions) for prompt in prompts))
-    inversions = {name: model.inversions[name].digest for name in sorted(called)}
-    record: Record = {
-        "version": VERSION,
-        "prompt": request.prompt,
-        "negative_prompt": request.negative_prompt,
-        "seed": request.seed,
-        "width": request.width,
-        "height": request.height,
-        "num_inference_steps": request.num_inference_steps,
-        "guidance_scale": request.guidance_scale,
-        "scheduler": request.scheduler,
-    }
-    if request.image is not None:
-        record["strength"] = request.strength
-        record["image"] = {"name": request.image.name, "sha256": request.image.digest}
-    if model.given_vae is not None:
-        name, digest = model.given_vae
-        record["vae"] = {"name": name, "sha256": digest}
+
+    weight: float
+    text_weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeWith:
+    """The model that made an image.
+
+    Attributes:
+        name: of it, for people and to look for it.
+        digest: SHA-256 of all that it is made of.
+        files_digest: of its files alone, by which other tools know it.
+        vae: the VAE in place of its own, None for that.
+        loras: that were applied, in the order of their digests.
+        noise: `prediction_type` and `zero_terminal_snr` where they were set.
+    """
+
+    name: str
+    digest: str
+    files_digest: str
+    vae: Named | None = None
+    loras: tuple[NamedLora, ...] = ()
+    noise: Mapping[str, str | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What an image was made from.
+
+    Attributes:
+        request: an input image is known by its name and digest.
+        model: that made it.
+        numerics: of `numerics.fingerprint`.
+        identity: of `identity.identity`.
+        inversions: textual inversions that its prompts called: name -> SHA-256.
+        refined_from: identity of the image whose prompt was refined; empty for none.
+    """
+
+    request: SizedRequest
+    model: MadeWith
+    numerics: Mapping[str, Any]
+    identity: str
+    inversions: Mapping[str, str] = field(default_factory=dict)
+    refined_from: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        plain = {"version": VERSION, "request": to_plain(self.request)}
+        plain["model"] = _plain_model(self.model)
+        if self.inversions:
+            plain["inversions"] = dict(self.inversions)
+        plain |= {"numerics": dict(self.numerics), "identity": self.identity}
+        return plain | ({"refined_from": self.refined_from} if self.refined_from else {})
+
+    def to_json(self) -> str:
+        """One line of JSON in ASCII."""
+        return json.dumps(self.to_plain())
+
+    @classmethod
+    def from_json(cls, text: str, where: object) -> Record:
+        """The record that `to_json` wrote.
+
+        Args:
+            text: anything.
+            where: it was found, for messages.
+
+        Raises:
+            InvalidImage: it is anything else, or holds a value that it cannot have.
+        """
+        try:
+            return _record(json.loads(text, parse_constant=_no_number))
+        except InvalidRequest as error:
+            raise InvalidImage(
+                f"a {KEY} record of version {VERSION} with {error.expected}",
+                f"{error.got} in that of {where}",
+                "Give a file as Save Image Batch wrote it.",
+            ) from error
+        except (ValueError, RecursionError):  # ours is a ValueError too
+            raise InvalidImage(
+                f"a {KEY} record of version {VERSION} in JSON",
+                f"{brief(text)} in {where}",
+                "Give a file as Save Image Batch wrote it.",
+            ) from None
+
+
+def _plain_model(model: MadeWith) -> dict[str, Any]:
+    plain: dict[str, Any] = {"name": model.name, "sha256": model.digest}
+    if model.files_digest != model.digest:
+        plain["files"] = model.files_digest
+    if model.vae is not None:
+        plain["vae"] = {"name": model.vae.name, "sha256": model.vae.digest}
     if model.noise:
-        record["noise"] = dict(model.noise)
+        plain["noise"] = dict(model.noise)
     if model.loras:
-        record["loras"] = [
+        plain["loras"] = [
             {
                 "name": lora.name,
                 "sha256": lora.digest,
@@ -110,175 +151,117 @@ def describe(request: ImageRequest, model: Model, geometry: Geometry) -> Record:
             }
             for lora in model.loras
         ]
-    if inversions:
-        record["inversions"] = inversions
-    return (
-        record
-        | conditioning(request)
-        | {
-            "model": _model(model),
-            "numerics": numerics,
-            "identity": identity(request, model.digest, numerics, inversions),
-        }
+    return plain
+
+
+def _record(value: object) -> Record:
+    version = value.get("version") if isinstance(value, dict) else None
+    if version != VERSION or isinstance(version, bool):
+        _refuse("its version", f"version {brief(version)}")
+    plain = _object(
+        "a record",
+        value,
+        required=("version", "request", "model", "numerics", "identity"),
+        optional=("inversions", "refined_from"),
+    )
+    request = plain["request"]
+    if not isinstance(request, dict):
+        _refuse("a request", brief(request))
+    origin = plain.get("refined_from")
+    return Record(
+        request=from_plain(SizedRequest, request),
+        model=_model(plain["model"]),
+        numerics=_numerics(plain["numerics"]),
+        identity=digest("an identity", plain["identity"]),
+        inversions=_inversions(plain.get("inversions", {})),
+        refined_from="" if origin is None else digest("a refined_from", origin),
     )
 
 
-def _model(model: Model) -> dict[str, str]:
-    named = {"name": model.name, "sha256": model.digest}
-    contents = model.contents
-    # The hash by which other tools know the model.
-    return named | ({"files": contents.files_digest} if contents.changes else {})
+def _model(value: object) -> MadeWith:
+    plain = _object("a model", value, ("name", "sha256"), ("files", "vae", "noise", "loras"))
+    known = digest("the sha256 of a model", plain["sha256"])
+    loras = plain.get("loras", [])
+    if not isinstance(loras, list) or len(loras) > _MOST:
+        _refuse(f"a list of at most {_MOST} loras", brief(loras))
+    return MadeWith(
+        name=_name("the name of a model", plain["name"]),
+        digest=known,
+        files_digest=digest("the files of a model", plain["files"]) if "files" in plain else known,
+        vae=_file("a vae", plain["vae"]) if "vae" in plain else None,
+        loras=tuple(_lora(lora) for lora in loras),
+        noise=_noise(plain.get("noise", {})),
+    )
 
 
-def to_request(record: Mapping[str, Any], image: SourceImage | None = None) -> ImageRequest:
-    """The request of a record.
-
-    Args:
-        record: of `describe`.
-        image: the input image, if the record names one.
-
-    Raises:
-        InvalidRequest: a value is out of its range.
-    """
-    names = ("prompt", "negative_prompt", "seed", "width", "height", "num_inference_steps")
-    fields = {name: record[name] for name in (*names, "guidance_scale", "scheduler")}
-    fields |= {name: record[name] for name in CONDITIONING if name in record}
-    if image is not None:
-        fields |= {"image": image, "strength": record["strength"]}
-    return ImageRequest(**fields)
+def _lora(value: object) -> NamedLora:
+    plain = _object("a LoRA", value, ("name", "sha256", "weight", "text_weight"))
+    weights = [_WEIGHT.check(f"a {key}", plain.pop(key), "") for key in ("weight", "text_weight")]
+    file = _file("a LoRA", plain)
+    return NamedLora(file.name, file.digest, *weights)
 
 
-def parameters(record: Mapping[str, Any]) -> str:
-    """The record as AUTOMATIC1111's web UI writes it, read by Civitai and many other tools.
+def _noise(value: object) -> dict[str, str | bool]:
+    plain = _object("noise", value, (), ("prediction_type", "zero_terminal_snr"))
+    for name, kinds in (("prediction_type", str), ("zero_terminal_snr", bool)):
+        if name in plain and not isinstance(plain[name], kinds):
+            _refuse(f"a {name}", brief(plain[name]))
+    return plain
 
-    Three lines: the prompt, the negative prompt if there is one, and settings as `Name: value`.
-    """
-    sampler, _, spacing = record["scheduler"].partition(":")
-    settings = {
-        "Steps": record["num_inference_steps"],
-        "Sampler": _A1111_SAMPLERS.get(sampler, sampler),
-        "Schedule type": _A1111_SPACINGS.get(spacing, "Automatic"),
-        "CFG scale": record["guidance_scale"],
-        "Seed": record["seed"],
-        "Size": f"{record['width']}x{record['height']}",
-        "Model hash": _model_hash(record),
-        "Model": record["model"]["name"],
+
+def _inversions(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > _MOST:
+        _refuse(f"at most {_MOST} inversions", brief(value))
+    return {
+        _name("the name of an inversion", name): digest("the sha256 of an inversion", sha256)
+        for name, sha256 in value.items()
     }
-    if "vae" in record:
-        settings["VAE hash"] = record["vae"]["sha256"][:_HASH]
-        settings["VAE"] = record["vae"]["name"]
-    if "variation_strength" in record:
-        settings["Variation seed"] = record["variation_seed"]
-        settings["Variation seed strength"] = record["variation_strength"]
-    if "strength" in record:
-        settings["Denoising strength"] = record["strength"]
-    if "clip_skip" in record:
-        settings["Clip skip"] = record["clip_skip"] + 2  # counted from the last layer there
-    if "guidance_rescale" in record:
-        settings["CFG Rescale phi"] = record["guidance_rescale"]
-    lines = [record["prompt"]]
-    if record["negative_prompt"]:
-        lines.append(f"Negative prompt: {record['negative_prompt']}")
-    said = [f"{name}: {_quoted(value)}" for name, value in settings.items()]
-    hashes = _hashes(record)
-    if len(hashes) > 1:
-        said.append(f"Hashes: {json.dumps(hashes)}")
-    lines.append(", ".join(said))
-    return "\n".join(lines)
 
 
-def _model_hash(record: Mapping[str, Any]) -> str:
-    model = record["model"]
-    return str(model.get("files", model["sha256"])[:_HASH])
+def _numerics(value: object) -> dict[str, Any]:
+    """Those that the engine is set by are checked; the others are words to compare."""
+    if not isinstance(value, dict) or len(value) > _MOST:
+        _refuse("numerics", brief(value))
+    for name, one in value.items():
+        fits = isinstance(one, str | int | None) or (isinstance(one, float) and math.isfinite(one))
+        if not fits or len(brief(one)) > 100 or len(name) > 100:
+            _refuse("numerics in plain values", f"{brief(one)} for {brief(name)}")
+    if value.get("dtype") not in _DTYPES:
+        _refuse(f"a dtype, one of {', '.join(_DTYPES)}", brief(value.get("dtype")))
+    _ROWS.check("rows of one UNet call", value.get("rows"), "")
+    if "vae_tile" in value:
+        _TILE.check("a vae_tile", value["vae_tile"], "")
+    if value.get("threads") is not None:
+        _THREADS.check("a number of threads", value["threads"], "")
+    return value
 
 
-def _hashes(record: Mapping[str, Any]) -> dict[str, str]:
-    """What the image was made with, in the form in which Civitai looks it up."""
-    hashes = {"model": _model_hash(record)}
-    if "vae" in record:
-        hashes["vae"] = record["vae"]["sha256"][:_HASH]
-    for lora in record.get("loras", []):
-        hashes[f"lora:{lora['name']}"] = lora["sha256"][:_HASH]
-    for name, digest in record.get("inversions", {}).items():
-        hashes[f"embed:{name}"] = digest[:_HASH]
-    return hashes
+def _object(
+    called: str, value: object, required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    if not isinstance(value, dict) or not (set(required) <= value.keys() <= {*required, *optional}):
+        also = f" and maybe {', '.join(optional)}" if optional else ""
+        _refuse(f"{called} with {', '.join(required) or 'nothing'}{also}", brief(value))
+    return dict(value)
 
 
-def _quoted(value: object) -> str:
-    """Values with a comma, colon or line break are written as JSON strings there."""
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ",:\n") else text
+def _file(called: str, value: object) -> Named:
+    known = named(called, value)
+    return Named(_name(f"the name of {called}", known.name), known.digest)
 
 
-def file_texts(record: Mapping[str, Any], graph: Mapping[str, Any]) -> dict[str, str]:
-    """The texts of an image file by name, the more important ones first.
-
-    Args:
-        record: of `describe`.
-        graph: ComfyUI's entries by name (`prompt`, `workflow`); empty where there was none.
-    """
-    # No file can hold half a character, which JSON can ask for; the record has it as an escape.
-    readable = parameters(record).encode("utf-8", "replace").decode()
-    own = {KEY: json.dumps(record), "parameters": readable}
-    return own | {name: json.dumps(value) for name, value in graph.items() if name not in own}
+def _name(called: str, value: object) -> str:
+    """The name of a file that was there: one that a system can be asked for."""
+    name: str = _NAME.check(called, value, "")
+    parts = name.replace("\\", "/").split("/")
+    if "\0" in name or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
+        _refuse(called, brief(value))
+    return name
 
 
-def png_texts(record: Mapping[str, Any], graph: Mapping[str, Any]) -> PngInfo:
-    """The texts of a PNG file, of what `file_texts` takes."""
-    return png_info(file_texts(record, graph))
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
 
 
-def _is_record(record: Any) -> bool:
-    """Whether it is one of this version, with everything that making the image again needs."""
-    model, numerics, image = record["model"], record["numerics"], record.get("image")
-    texts = [model["name"], model["sha256"], numerics["dtype"], record["scheduler"]]
-    loras, inversions = record.get("loras", []), dict(record.get("inversions", {}))
-    for named in (image, record.get("vae"), *loras):
-        if named is not None:
-            texts += [named["name"], named["sha256"]]
-    weights = [lora[key] for lora in loras for key in ("weight", "text_weight")]
-    noise = {"prediction_type": None, "zero_terminal_snr": None} | record.get("noise", {})
-    return (
-        record["version"] == VERSION
-        and all(isinstance(text, str) for text in (*texts, *inversions, *inversions.values()))
-        and all(isinstance(weight, int | float) for weight in weights)
-        and len(noise) == 2
-        and isinstance(noise["zero_terminal_snr"], bool | None)
-        and isinstance(numerics["rows"], int)
-        and isinstance(numerics["threads"], int | None)
-    )
-
-
-def read_record(path: Path) -> Record:
-    """The record in an image file.
-
-    Raises:
-        InvalidImage: the file cannot be read, or was not made by Batch SDXL.
-    """
-    with open_image(path) as image:
-        texts = texts_in(image)
-    return record_in(texts, path)
-
-
-def record_in(texts: Mapping[str, str], path: Path) -> Record:
-    """The record among an image file's texts.
-
-    Args:
-        texts: of `image_texts.texts_in`.
-        path: the file, for messages.
-
-    Raises:
-        InvalidImage: there is none.
-    """
-    try:
-        record = json.loads(texts.get(KEY, ""))
-        if _is_record(record):
-            return dict(record)
-        found = f"{path} with a record of version {record['version']}"
-    except (ValueError, LookupError, TypeError, RecursionError):
-        found = f"{path} without one"
-    raise InvalidImage(
-        f"an image with a {KEY} record of version {VERSION}",
-        found,
-        "Give a file that Save Image Batch wrote; other programs may have taken the record out.",
-    )
+def _refuse(expected: str, got: str) -> NoReturn:
+    raise InvalidRequest(expected, got, "Leave it as it was.")

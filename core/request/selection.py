@@ -11,10 +11,10 @@ Commas or new lines separate; a number alone goes on with what the one before it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..errors import InvalidRequest
+from .record import Record
 
 _ITEM = re.compile(
     r"""\s*(?:
@@ -27,12 +27,12 @@ _ITEM = re.compile(
 _HELP = 'Write for example: seed 3, 5   or   #2, #4..6   or   "castle"   or   all.'
 
 
-def select(text: str, records: Sequence[Mapping[str, Any]]) -> list[int]:
+def select(text: str, records: Sequence[Record]) -> list[int]:
     """Places of the images picked, counted from 0, in the order written, each once.
 
     Args:
         text: see the module.
-        records: of `record.describe`, one an image.
+        records: one an image.
 
     Raises:
         InvalidRequest: nothing is picked, or it is not there; the message lists what is.
@@ -58,34 +58,34 @@ def select(text: str, records: Sequence[Mapping[str, Any]]) -> list[int]:
         picked |= dict.fromkeys(found)
         start = item.end()
     if not picked:
-        there = [f"#{k} (seed {record['seed']})" for k, record in enumerate(records, 1)]
+        there = [f"#{k} (seed {record.request.seed})" for k, record in enumerate(records, 1)]
         raise InvalidRequest(f"something to pick of {_listed(there)}", "an empty text", _HELP)
     return list(picked)
 
 
-def _find(item: re.Match[str], kind: str, records: Sequence[Mapping[str, Any]]) -> list[int]:
+def _find(item: re.Match[str], kind: str, records: Sequence[Record]) -> list[int]:
     places = range(len(records))
     if item["all"]:
         return list(places)
     if item["text"] is not None:
         wanted = item["text"].casefold()
-        return [k for k in places if wanted in records[k]["prompt"].casefold()]
+        return [k for k in places if wanted in records[k].request.prompt.casefold()]
     first = int(item["first"])
     last = int(item["last"] or first)
     low, high = sorted((first, last))
     if kind.startswith("seed"):
-        found = [k for k in places if low <= records[k]["seed"] <= high]
-        return sorted(found, key=lambda k: abs(records[k]["seed"] - first))
+        found = [k for k in places if low <= records[k].request.seed <= high]
+        return sorted(found, key=lambda k: abs(records[k].request.seed - first))
     if kind == "#" and low >= 1 and high <= len(records):
         return list(range(first - 1, last, 1) if first <= last else range(first - 1, last - 2, -1))
     return []
 
 
-def _there(item: re.Match[str], kind: str, records: Sequence[Mapping[str, Any]]) -> str:
+def _there(item: re.Match[str], kind: str, records: Sequence[Record]) -> str:
     if item["text"] is not None:
-        names = [repr(record["prompt"]) for record in records]
+        names = [repr(record.request.prompt) for record in records]
     elif kind.startswith("seed"):
-        names = [f"seed {record['seed']}" for record in records]
+        names = [f"seed {record.request.seed}" for record in records]
     elif kind == "#":
         return f"#1..{len(records)}"
     else:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from ..request.record import Record
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Pixels = NDArray[np.uint8]
@@ -57,18 +59,18 @@ class Sheet(NamedTuple):
     captions: Sequence[str] = ()
 
 
-def by_prompt_and_seed(records: Sequence[Mapping[str, Any]]) -> Sheet:
+def by_prompt_and_seed(records: Sequence[Record]) -> Sheet:
     """Prompts down, seeds across; a pair that comes twice takes another row."""
-    seeds = list(dict.fromkeys(record["seed"] for record in records))
+    seeds = list(dict.fromkeys(record.request.seed for record in records))
     rows: list[tuple[str, list[int | None]]] = []
     for index, record in enumerate(records):
-        column = seeds.index(record["seed"])
+        column = seeds.index(record.request.seed)
         for prompt, row in rows:
-            if prompt == record["prompt"] and row[column] is None:
+            if prompt == record.request.prompt and row[column] is None:
                 break
         else:
             row = [None] * len(seeds)
-            rows.append((record["prompt"], row))
+            rows.append((record.request.prompt, row))
         row[column] = index
     return Sheet(
         [row for _, row in rows],
@@ -77,7 +79,7 @@ def by_prompt_and_seed(records: Sequence[Mapping[str, Any]]) -> Sheet:
     )
 
 
-def in_order(records: Sequence[Mapping[str, Any]], columns: int = 0) -> Sheet:
+def in_order(records: Sequence[Record], columns: int = 0) -> Sheet:
     """As they come, prompt and seed below each.
 
     Args:
@@ -88,7 +90,7 @@ def in_order(records: Sequence[Mapping[str, Any]], columns: int = 0) -> Sheet:
     indices: list[int | None] = [*range(len(records)), *[None] * (-len(records) % width)]
     return Sheet(
         [indices[start : start + width] for start in range(0, len(indices), width)],
-        captions=[f"{record['prompt']}\nseed {record['seed']}" for record in records],
+        captions=[f"{record.request.prompt}\nseed {record.request.seed}" for record in records],
     )
 
 

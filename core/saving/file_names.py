@@ -7,13 +7,14 @@ too long a text is cut, and a template can lead into subfolders but never out of
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from string import Formatter
 from typing import Any, NamedTuple
 
 from ..errors import OutputError
+from ..request.record import Record
 from .safe_names import MOST_BYTES, NUMBER, safe_part, safe_text, shortened, slug
 
 
@@ -22,13 +23,13 @@ class Source:
     """What the name of one image is made from.
 
     Attributes:
-        record: of `record.describe`.
+        record: of the image.
         index: place of the image among those saved together, from 1 on.
         prefix: start of the names; may name subfolders.
         now: when they are saved.
     """
 
-    record: Mapping[str, Any]
+    record: Record
     index: int
     prefix: str
     now: datetime
@@ -91,11 +92,11 @@ def _text(value: Callable[[Source], Any], most: int) -> _Field:
 
 
 def _source_name(source: Source) -> str:
-    image = source.record.get("image")
+    image = source.record.request.image
     if image is None:
         return re.split(r"[/\\]", source.prefix)[-1]
     # `clip.gif#3` is the third frame of clip.gif.
-    name, frame = re.fullmatch(r"(.*?)(#\d+)?", image["name"], re.DOTALL).groups()  # type: ignore[union-attr]
+    name, frame = re.fullmatch(r"(.*?)(#\d+)?", image.name, re.DOTALL).groups()  # type: ignore[union-attr]
     stem = re.sub(r"(?<=.)\.[^.]*$", "", re.split(r"[/\\]", name)[-1])
     return stem + (frame or "").replace("#", "_")
 
@@ -104,17 +105,17 @@ FIELDS = {
     "prefix": _Field(lambda s: s.prefix, "", re.compile(""), "nothing"),
     "number": _number(lambda s: 0),
     "index": _number(lambda s: s.index),
-    "seed": _number(lambda s: s.record["seed"]),
+    "seed": _number(lambda s: s.record.request.seed),
     "source": _text(_source_name, 80),
-    "prompt": _text(lambda s: slug(s.record["prompt"]) or "no-prompt", 40),
-    "width": _number(lambda s: s.record["width"]),
-    "height": _number(lambda s: s.record["height"]),
-    "steps": _number(lambda s: s.record["num_inference_steps"]),
-    "cfg": _text(lambda s: f"{s.record['guidance_scale']:g}", 12),
-    "sampler": _text(lambda s: s.record["scheduler"].partition(":")[0], 40),
-    "scheduler": _text(lambda s: s.record["scheduler"].partition(":")[2], 40),
-    "model": _text(lambda s: s.record["model"]["name"], 40),
-    "identity": _text(lambda s: s.record["identity"], 12),
+    "prompt": _text(lambda s: slug(s.record.request.prompt) or "no-prompt", 40),
+    "width": _number(lambda s: s.record.request.width),
+    "height": _number(lambda s: s.record.request.height),
+    "steps": _number(lambda s: s.record.request.num_inference_steps),
+    "cfg": _text(lambda s: f"{s.record.request.guidance_scale:g}", 12),
+    "sampler": _text(lambda s: s.record.request.scheduler.partition(":")[0], 40),
+    "scheduler": _text(lambda s: s.record.request.scheduler.partition(":")[2], 40),
+    "model": _text(lambda s: s.record.model.name, 40),
+    "identity": _text(lambda s: s.record.identity, 12),
     "date": _Field(lambda s: s.now, "%Y-%m-%d", _DATE, "%Y-%m-%d_%H-%M-%S"),
 }
 

@@ -20,25 +20,14 @@ from urllib.parse import quote
 
 from ..errors import BatchSDXLError, OutputError
 from ..images.files import is_image_name, natural, open_image
-from ..request.record import Record, record_in
+from ..request.record import Record
+from .image_file import record_in
 from .texts import texts_in
 
 NAME = "index.html"
 _TEMPLATE = Path(__file__).with_suffix(".html")
 #: In the head of our pages: another page of that name is never replaced.
 _MARK = '<meta name="generator" content="Batch SDXL">'
-
-#: Settings that are shown -> where they are in a record.
-_SETTINGS = {
-    "Seed": "seed",
-    "Negative prompt": "negative_prompt",
-    "Steps": "num_inference_steps",
-    "CFG": "guidance_scale",
-    "Sampler": "scheduler",
-    "Strength": "strength",
-    "Made from": "image",
-    "Model": "model",
-}
 
 
 @dataclass(frozen=True)
@@ -49,7 +38,7 @@ class Entry:
         name: of the file.
         width: pixels across.
         height: pixels down.
-        record: of `record.describe`.
+        record: of the image.
         parameters: the same as AUTOMATIC1111's web UI writes it; empty if the file has it not.
     """
 
@@ -132,34 +121,38 @@ def page(title: str, images: Iterable[Entry]) -> str:
 
 
 def _tile(image: Entry) -> str:
-    link, prompt = escape(_link(image.name)), escape(_text(image.record, "prompt"))
+    link, prompt = escape(_link(image.name)), escape(image.record.request.prompt)
     return (
         f'<li><a href="{link}"><img src="{link}" width="{image.width}" height="{image.height}" '
         f'alt="{prompt or escape(image.name)}" loading="lazy" decoding="async"></a>'
-        f"<p><b>seed {escape(_text(image.record, 'seed'))}</b> {prompt}</p></li>"
+        f"<p><b>seed {image.record.request.seed}</b> {prompt}</p></li>"
     )
 
 
 def _data(image: Entry) -> dict[str, Any]:
     """What the page's script needs of an image, all as text: JavaScript would round large seeds."""
-    record = image.record
-    settings = {name: _text(record, key) for name, key in _SETTINGS.items()}
-    settings["Size"] = f"{image.width} x {image.height}"
+    request = image.record.request
+    source = request.image
+    settings = {
+        "Seed": str(request.seed),
+        "Negative prompt": request.negative_prompt,
+        "Steps": str(request.num_inference_steps),
+        "CFG": str(request.guidance_scale),
+        "Sampler": request.scheduler,
+        "Strength": str(request.strength) if source else "",
+        "Made from": source.name if source else "",
+        "Model": image.record.model.name,
+        "Size": f"{image.width} x {image.height}",
+    }
     return {
         "file": image.name,
-        "seed": _text(record, "seed"),
-        "prompt": _text(record, "prompt"),
+        "seed": str(request.seed),
+        "prompt": request.prompt,
         "settings": {name: text for name, text in settings.items() if text},
-        "recipe": json.dumps(record, ensure_ascii=False, indent=2),
+        "recipe": json.dumps(image.record.to_plain(), ensure_ascii=False, indent=2),
         "parameters": image.parameters,
         "command": _command(image.name),
     }
-
-
-def _text(record: Record, key: str) -> str:
-    """A value of a record as text; of a model or an image its name; empty for none."""
-    value = record.get(key, "")
-    return str(value.get("name", "") if isinstance(value, dict) else value)
 
 
 def _link(name: str) -> str:

@@ -94,7 +94,10 @@ def _add_verify(commands: Commands) -> None:
         "verify",
         help="make images again from what their files say, and compare",
         description="Make each image again, alone, from what its file says, and compare the "
-        "pixels. The exit code is 0 if all are identical.",
+        "pixels. A file is identical, differs, is not checked (where something is missing, or its "
+        "record holds what cannot be), or not ours (it has no record).",
+        epilog="The exit code is 0 if all that are ours are identical, 1 if one differs, else 2: "
+        "one could not be checked, a file that was named is not ours, or none of a folder is.",
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE_OR_DIR")
     _add_sources(parser)

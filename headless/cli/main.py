@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...core.errors import BatchSDXLError, InvalidImage, InvalidPrompts, InvalidRequest
+from ...core.errors import BatchSDXLError, InvalidPrompts, InvalidRequest
+from ...host import host
 from ..notes import notes_of
 from .arguments import parser
 
@@ -22,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its arguments; None takes those of the process.
 
     Returns:
-        The exit code: 0, 1 after an error of ours, 130 after Ctrl-C. (2, for wrong usage, is
-        raised as SystemExit by argparse.)
+        The exit code: 0, 1 after an error of ours, 130 after Ctrl-C; of `verify` those of
+        `verification`. (2, for wrong usage, is raised as SystemExit by argparse.)
     """
     args = parser().parse_args(argv)
     _quieten()
@@ -69,55 +70,26 @@ def _generate(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from ..replay import Replay
+    from . import verification
 
-    replay = Replay(args.model, args.images)
-    files = [file for given in args.files for file in _pictures(given)]
-    failed = 0
-    for file in files:
-        try:
-            result = replay.verify(file)
-        except BatchSDXLError as error:
-            failed += 1
-            sys.stdout.write(f"not checked  {file}\n  {error}\n")
-            continue
-        failed += result.changed > 0
-        verdict = "identical" if not result.changed else "differs"
-        sys.stdout.write(f"{verdict:11}  {file}\n")
-        for part in result.elsewhere:
-            sys.stdout.write(f"  not as it was: {part}\n")
-        if result.changed:
-            sys.stdout.write(
-                f"  {result.changed:,} of {result.total:,} pixels differ, "
-                f"by at most {result.largest} of {result.white}\n"
-            )
-    sys.stdout.write(f"{len(files) - failed} of {len(files)} identical\n")
-    return 1 if failed else 0
-
-
-def _pictures(given: Path) -> list[Path]:
-    if not given.is_dir():
-        return [given]
-    files = sorted(path for path in given.rglob("*") if path.suffix in (".png", ".webp"))
-    if not files:
-        raise InvalidImage(
-            "PNG or WebP files to verify", f"none in {given}", "Name another folder."
-        )
-    return files
+    return verification.run(args.files, args.model, args.images)
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    from ...core.request.record import png_texts
+    from ...core.replay import Replay
+    from ...core.request.fields import from_texts
+    from ...core.request.image_request import ImageRequest
+    from ...core.saving.image_file import png_texts
     from ...core.saving.writer import save_png
-    from ..replay import Replay
 
-    changes = dict(_pair(text) for text in args.set)
-    record, pixels, elsewhere = Replay(args.model, args.images).reproduce(args.file, changes)
-    stem = f"reproduced_*_seed{record['seed']}"
-    file = save_png(args.output.absolute(), stem, pixels, png_texts(record, {}))
-    for part in elsewhere:
+    changes = from_texts(ImageRequest, dict(_pair(text) for text in args.set))
+    again = Replay(args.model, args.images, host.current()).reproduce(args.file, changes)
+    record = again.image.record
+    stem = f"reproduced_*_seed{record.request.seed}"
+    file = save_png(args.output.absolute(), stem, again.image.pixels, png_texts(record, {}))
+    for part in again.elsewhere:
         sys.stderr.write(f"not as it was: {part}\n")
-    row = {"file": str(file), "row": record}
+    row = {"file": str(file), "row": record.to_plain()}
     sys.stdout.write((json.dumps(row, ensure_ascii=False) if args.json else str(file)) + "\n")
     return 0
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...core.request.record import KEY, Record
 from ..graph.run import Shown
 
 
@@ -21,7 +22,7 @@ class Saved:
 
     file: Path
     node_id: str
-    row: Mapping[str, Any] | None
+    row: Record | None
 
 
 def saved(shown: Mapping[str, Shown], output: Path) -> list[Saved]:
@@ -29,7 +30,8 @@ def saved(shown: Mapping[str, Shown], output: Path) -> list[Saved]:
     files = []
     for node_id, ui in shown.items():
         pictures = ui.get("images", [])
-        rows = [json.loads(row) for row in ui.get("batch_sdxl", [])] or [None] * len(pictures)
+        rows: list[Record | None] = [Record.from_json(row, node_id) for row in ui.get(KEY, [])]
+        rows = rows or [None] * len(pictures)
         for picture, row in zip(pictures, rows, strict=True):
             if picture["type"] == "output":
                 file = output / picture["subfolder"] / picture["filename"]
@@ -39,7 +41,10 @@ def saved(shown: Mapping[str, Shown], output: Path) -> list[Saved]:
 
 def to_json(files: list[Saved]) -> str:
     """One JSON object with all of them."""
-    entries = [{"file": str(one.file), "node": one.node_id, "row": one.row} for one in files]
+    entries = [
+        {"file": str(one.file), "node": one.node_id, "row": one.row and one.row.to_plain()}
+        for one in files
+    ]
     return json.dumps({"files": entries}, ensure_ascii=False)
 
 
@@ -51,13 +56,17 @@ def to_table(files: list[Saved], console: Console) -> None:
     table.columns[0].overflow = table.columns[2].overflow = "fold"
     table.columns[1].no_wrap = True
     for one in files:
-        row = one.row or {}
-        texts = (str(one.file), str(row.get("seed", "")), str(row.get("prompt", "")))
+        request = one.row and one.row.request
+        texts = (
+            str(one.file),
+            str(request.seed) if request else "",
+            request.prompt if request else "",
+        )
         # Text, not markup: prompts may hold brackets.
         table.add_row(*map(Text, texts))
     console.print(table if files else "No file was written.")
     rows = [one.row for one in files if one.row is not None]
-    for numerics in dict.fromkeys(_in_words(row["numerics"]) for row in rows if "numerics" in row):
+    for numerics in dict.fromkeys(_in_words(row.numerics) for row in rows):
         console.print(Text(f"Made with {numerics}.", style="dim"))
 
 

@@ -60,7 +60,7 @@ def test_what_is_clicked_is_what_is_saved(
     records = []
     for path in files:
         with Image.open(path) as image:
-            records.append(json.loads(image.info["batch_sdxl"]))
+            records.append(json.loads(image.info["batch_sdxl"])["request"])
     assert [(record["prompt"], record["seed"]) for record in records] == [
         (PROMPTS[k], SEEDS[k]) for k in (1, 2)
     ]

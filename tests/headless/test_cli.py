@@ -9,6 +9,7 @@ import pytest
 from batch_sdxl import nodes
 from batch_sdxl.headless.cli import bar
 from batch_sdxl.headless.cli.main import main
+from batch_sdxl.tests.records import make_record
 from PIL import Image
 from rich.console import Console
 
@@ -72,11 +73,11 @@ def test_printing_nodes_do_not_spoil_the_json(
     class Chatty(toys["Show"]):  # type: ignore[misc]
         def run(self, **inputs: Any) -> Json:
             print("hello")  # noqa: T201
-            row = {"seed": 5, "prompt": "a [red] dog"}
+            row = make_record(seed=5, prompt="a [red] dog")
             return {
                 "ui": {
                     "images": [{"filename": "a.png", "subfolder": "s", "type": "output"}],
-                    "batch_sdxl": [json.dumps(row)],
+                    "batch_sdxl": [row.to_json()],
                 }
             }
 
@@ -85,10 +86,12 @@ def test_printing_nodes_do_not_spoil_the_json(
     path = save(api(a=("Number", {"value": 1}), b=("Chatty", {"value": ["a", 0]})))
     assert main(["run", str(path), "--json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out)["files"][0]["row"] == {"seed": 5, "prompt": "a [red] dog"}
+    assert json.loads(out)["files"][0]["row"]["request"]["prompt"] == "a [red] dog"
     assert err == "hello\n"
     assert main(["run", str(path)]) == 0
-    assert capsys.readouterr().out.split()[-4:] == ["5", "a", "[red]", "dog"]
+    _, told, made = capsys.readouterr().out.splitlines()
+    assert told.split()[-4:] == ["5", "a", "[red]", "dog"]
+    assert made.startswith("Made with cpu, 8 rows a call, 1 threads, float32, ")
 
 
 def test_our_error_is_three_lines_and_code_1(
@@ -188,7 +191,7 @@ def test_generate_makes_an_image_of_each_combination(
     assert main(command) == 0
     out, err = capsys.readouterr()
     files = json.loads(out)["files"]
-    assert [(one["row"]["prompt"], one["row"]["seed"]) for one in files] == [
+    assert [(one["row"]["request"]["prompt"], one["row"]["request"]["seed"]) for one in files] == [
         ("a red circle", 5),
         ("a red circle", 2**64 - 1),
         ("a green tree", 5),

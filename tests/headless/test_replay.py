@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from batch_sdxl.core import (
 from batch_sdxl.core.errors import ModelNotFound
 from batch_sdxl.core.models.vae import own_vae_contents
 from batch_sdxl.core.prompts.prompt import Prompt
-from batch_sdxl.core.request.record import parameters, png_texts, read_record
+from batch_sdxl.core.request.parameters import parameters
+from batch_sdxl.core.request.record import Record
+from batch_sdxl.core.saving.image_file import png_texts, read_record
 from batch_sdxl.core.saving.writer import save_png
 from batch_sdxl.headless.cli.bar import Bar
 from batch_sdxl.headless.cli.host import HeadlessHost
@@ -75,7 +78,7 @@ def test_a_changed_pixel_is_found(save: Save, capsys: pytest.CaptureFixture[str]
     assert out.endswith("1 of 2 identical\n")
 
 
-def save_as(kind: str, images: list[Any], row: dict[str, Any], folder: Path) -> Path:
+def save_as(kind: str, images: list[Any], row: Record, folder: Path) -> Path:
     """What Save Image Batch writes."""
     with host.use(HeadlessHost([], folder, Bar(Console(stderr=True)))):
         node = NODE_CLASS_MAPPINGS["BatchSDXL_SaveImageBatch"]()
@@ -102,15 +105,18 @@ def test_files_that_change_pixels_are_named(
     (image,) = engine.generate([ImageRequest(prompt="a", seed=1, num_inference_steps=1)])
     row = engine.describe(image.request)
     file = save_as("jpeg", [image.decoded.unsqueeze(0)], row, tmp_path / "out")
-    assert main(["verify", str(file)]) == 1
+    assert main(["verify", str(file)]) == 2
     assert "a file that keeps every pixel" in capsys.readouterr().out
 
 
 def test_other_numerics_are_named(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
     file = save()
     record = read_record(file)
-    record["numerics"]["torch"] = "1.0"
-    record["model"]["sha256"] = "0" * 64
+    record = replace(
+        record,
+        numerics={**record.numerics, "torch": "1.0"},
+        model=replace(record.model, digest="0" * 64),
+    )
     pixels = np.asarray(Image.open(file))
     other = save_png(file.parent, "other_*", pixels, png_texts(record, {}))
     assert main(["verify", str(other)]) == 0
@@ -131,10 +137,10 @@ def test_input_images_are_found_by_name_and_pixels(
     file = save(image=read_image(path, (64, 64), fit), strength=0.7, num_inference_steps=3)
     assert main(["verify", str(file)]) == 0
     path.rename(tmp_path / "elsewhere.png")
-    assert main(["verify", str(file)]) == 1
+    assert main(["verify", str(file)]) == 2
     assert "the input image so[urce].png" in capsys.readouterr().out
     Image.new("RGB", (64, 64)).save(path)
-    assert main(["verify", str(file)]) == 1
+    assert main(["verify", str(file)]) == 2
     assert "1 of that name with other pixels" in capsys.readouterr().out
 
 
@@ -143,7 +149,7 @@ def test_a_missing_model_is_named(
 ) -> None:
     file = save()
     shutil.rmtree(tmp_path / tiny_folder.name)
-    assert main(["verify", str(file)]) == 1
+    assert main(["verify", str(file)]) == 2
     assert tiny_folder.name in capsys.readouterr().out
     assert main(["verify", str(file), "--model", str(tiny_folder)]) == 0
 
@@ -204,10 +210,10 @@ def test_a_changed_model_is_put_together_again(
         assert main(["reproduce", str(changed), "--set", "seed=2"]) == 0
         again = Path(capsys.readouterr().out.strip())
         record = read_record(again)
-        assert record["seed"] == 2
-        assert record["noise"] == {"prediction_type": "v_prediction", "zero_terminal_snr": True}
-        assert record["vae"]["name"] == "fixed-vae"
-        assert record["model"] == read_record(changed)["model"]
+        assert record.request.seed == 2
+        assert record.model.noise == {"prediction_type": "v_prediction", "zero_terminal_snr": True}
+        assert record.model.vae.name == "fixed-vae"
+        assert record.model == read_record(changed).model
         shutil.move(tmp_path / "out" / "fixed-vae", again.parent)
         assert main(["verify", str(again)]) == 0
 
@@ -227,7 +233,7 @@ def test_what_a_model_was_changed_by_is_named_if_it_is_another(
         assert "pixels differ" in out
         for path in (word, lora, changed.with_name("fixed-vae")):
             path.rename(tmp_path / f"no-{path.name}")
-            assert main(["verify", str(changed)]) == 1
+            assert main(["verify", str(changed)]) == 2
             out = capsys.readouterr().out
             assert out.startswith("not checked") and f"{path.name}, with which" in out
 
@@ -238,7 +244,7 @@ def test_a_file_downloads_no_model(
     """Anyone can write a name into one."""
     file = save()
     record = read_record(file)
-    record["model"]["name"] = "some-one/sdxl"
+    record = replace(record, model=replace(record.model, name="some-one/sdxl"))
     other = save_png(file.parent, "other_*", np.asarray(Image.open(file)), png_texts(record, {}))
     asked: list[str] = []
 
@@ -248,10 +254,10 @@ def test_a_file_downloads_no_model(
 
     monkeypatch.setattr("batch_sdxl.core.models.model.fetch_model", refuse)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(file.parent / "none"))
-    assert main(["verify", str(other)]) == 1
+    assert main(["verify", str(other)]) == 2
     assert "--model some-one/sdxl" in capsys.readouterr().out
     assert not asked
-    assert main(["verify", str(other), "--model", "some-one/sdxl"]) == 1
+    assert main(["verify", str(other), "--model", "some-one/sdxl"]) == 2
     assert asked == ["some-one/sdxl"]
 
 
@@ -262,14 +268,14 @@ def test_files_without_a_record_are_named_and_the_others_checked(
     Image.new("RGB", (8, 8)).save(file.parent / "a.png")
     (file.parent / "b.png").write_text("no image")
     record = read_record(file)
-    garbled = [{"loras": [{}]}, {"inversions": [1]}, {"vae": "x"}, {"noise": {"x": 1}}]
-    texts = [json.dumps(record | change) for change in garbled]
+    garbled = [{"model": {"loras": [{}]}}, {"inversions": [1]}, {"request": "x"}, {"x": 1}]
+    texts = [json.dumps(record.to_plain() | change) for change in garbled]
     for text in ("{}", "[]", "7", '{"version": 1, "model": 3, "numerics": 4}', "{", *texts):
         info = png_texts(read_record(file), {})
         info.chunks.clear()
         info.add_text("batch_sdxl", text)
         save_png(file.parent, "z_*", np.zeros((8, 8, 3), np.uint8), info)
-    assert main(["verify", str(file.parent)]) == 1
+    assert main(["verify", str(file.parent)]) == 2
     out = capsys.readouterr().out
     assert out.count("not checked") == 11
     assert out.endswith("1 of 12 identical\n")
@@ -290,7 +296,8 @@ def test_an_image_is_reproduced_with_changes(
     )
     (expected,) = engine.generate([request])
     assert np.array_equal(np.asarray(Image.open(answer["file"])), expected.pixels)
-    assert read_record(Path(answer["file"])) == answer["row"] == engine.describe(expected.request)
+    assert read_record(Path(answer["file"])) == engine.describe(expected.request) == expected.record
+    assert answer["row"] == expected.record.to_plain()
     assert main(["verify", answer["file"]]) == 0
 
 

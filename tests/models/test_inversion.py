@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from batch_sdxl.core import Engine, Geometry, ImageRequest, Model
+from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, SizedRequest
 from batch_sdxl.core.errors import InvalidPrompts, ModelNotFound, UnsupportedModel
 from batch_sdxl.core.models.inversion import Inversions, with_inversions
-from batch_sdxl.core.request.record import describe
+from batch_sdxl.core.request.describe import describe
 from batch_sdxl.core.text.chunks import called_inversions
 from batch_sdxl.core.text.encoder import TextEncoder
 from safetensors.torch import save_file
@@ -63,16 +63,16 @@ def test_only_images_that_call_a_textual_inversion_depend_on_it(
     tiny: Model, learned: dict[str, Path]
 ) -> None:
     model = with_inversions(tiny, learned)
-    one = ImageRequest(prompt="a", seed=1, width=64, height=64)
+    one = SizedRequest(prompt="a", seed=1, width=64, height=64)
     other = replace(one, prompt="embedding:red")
     assert describe(one, model, Geometry(8)) == describe(one, tiny, Geometry(8))
     record = describe(other, model, Geometry(8))
-    assert record["inversions"] == {"red": model.inversions["red"].digest}
-    assert describe(replace(other, seed=2), model, Geometry(8))["identity"] != record["identity"]
+    assert record.inversions == {"red": model.inversions["red"].digest}
+    assert describe(replace(other, seed=2), model, Geometry(8)).identity != record.identity
     renamed = with_inversions(tiny, {"red": learned["redcircle"]})
-    assert describe(other, renamed, Geometry(8))["identity"] != record["identity"]
+    assert describe(other, renamed, Geometry(8)).identity != record.identity
     unused = replace(one, negative_prompt="embedding:red", guidance_scale=1.0)
-    assert "inversions" not in describe(unused, model, Geometry(8))
+    assert not describe(unused, model, Geometry(8)).inversions
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_files_are_read_when_they_are_called(
             engine.generate([usual, replace(usual, prompt=f"a (embedding:{name}:1.2)")])
     assert len(list(engine.generate([usual]))) == 1
     learned["red"].unlink()
-    assert engine.describe(engine.with_size(usual))["inversions"].keys() == {"red"}
+    assert engine.describe(engine.with_size(usual)).inversions.keys() == {"red"}
 
 
 def test_vectors_of_different_numbers_are_refused(tiny: Model, tmp_path: Path) -> None:

@@ -1,0 +1,275 @@
+"""An image made again from what its file says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .engine.engine import Engine, GeneratedImage
+from .errors import InvalidImage, InvalidRequest, ModelNotFound
+from .finder import Finder, Here, Places
+from .images.source import read_image
+from .models.digest import digest_file
+from .models.inversion import with_inversions
+from .models.lora import apply_lora
+from .models.model import DEMO, Model, find_model, load_model
+from .models.vae import own_vae_contents
+from .numerics import Geometry
+from .request.image_request import SizedRequest
+from .request.named import Named
+from .request.record import Record
+from .saving.image_file import read_record
+from .saving.png16 import to_uint16
+from .saving.writer import keeps_pixels
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A file against its image made again.
+
+    Attributes:
+        file: the file.
+        changed: pixels that differ.
+        total: pixels of the image.
+        largest: the largest difference of a channel.
+        white: what that is a part of: 255, or 65535 for unrounded pixels.
+        elsewhere: what is not as it was when the file was made.
+    """
+
+    file: Path
+    changed: int
+    total: int
+    largest: int
+    white: int
+    elsewhere: tuple[str, ...]
+
+    @property
+    def identical(self) -> bool:
+        """Whether no pixel differs."""
+        return self.changed == 0
+
+
+class Again(NamedTuple):
+    """An image that was made again.
+
+    Attributes:
+        image: with its record of today.
+        elsewhere: what is not as it was when the file was made.
+    """
+
+    image: GeneratedImage
+    elsewhere: tuple[str, ...]
+
+
+def verify(
+    file: str | Path, *, model: str | None = None, folders: Sequence[Path] = ()
+) -> Comparison:
+    """Make the image of a file again, alone, and compare the pixels.
+
+    Args:
+        file: that `save` or Save Image Batch wrote.
+        model: name or path to use in place of the one that the file names.
+        folders: where input images, LoRAs and the like are looked for, beside the file's own.
+
+    Raises:
+        NotOurs: the file has no record.
+        BatchSDXLError: it cannot be checked: it keeps not all of its pixels, its record holds a
+            value that cannot be, or what it was made with is missing.
+    """
+    return Replay(model, folders).verify(Path(file))
+
+
+def reproduce(
+    file: str | Path,
+    *,
+    model: str | None = None,
+    folders: Sequence[Path] = (),
+    **changes: Any,
+) -> GeneratedImage:
+    """Make the image of a file again, with changes to its request.
+
+    Args:
+        file: as `verify`, model and folders too.
+        model: as `verify`.
+        folders: as `verify`.
+        changes: fields of `ImageRequest`.
+
+    Raises:
+        BatchSDXLError: as `verify`, or a change that can't be made.
+    """
+    return Replay(model, folders).reproduce(Path(file), changes).image
+
+
+class Replay:
+    """Makes images again, each alone, with the models and other files that it finds."""
+
+    def __init__(
+        self, model: str | None = None, folders: Sequence[Path] = (), places: Places | None = None
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            model: name or path to use in place of the one that files name.
+            folders: where input images, LoRAs and the like are looked for, beside each file's own
+                folder.
+            places: where names of models and weights lie; None takes them as paths.
+        """
+        self._model_name = model
+        self._places = places or Here()
+        self._finder = Finder(folders, self._places)
+        self._load = lru_cache(maxsize=1)(self._load_model)
+
+    def verify(self, file: Path) -> Comparison:
+        """As the function `verify`."""
+        record = read_record(file)
+        if not keeps_pixels(file):
+            raise InvalidImage(
+                "a file that keeps every pixel (PNG or lossless WebP)",
+                f"{file}, which does not",
+                "Use batch-sdxl reproduce and compare by eye.",
+            )
+        pixels = read_image(file).pixels
+        wanted = (record.request.height, record.request.width)
+        if pixels.shape[:2] != wanted:
+            raise InvalidImage(
+                f"an image of the {wanted[1]} x {wanted[0]} pixels that its record says",
+                f"{file} of {pixels.shape[1]} x {pixels.shape[0]}",
+                "Give the file as it was made; batch-sdxl reproduce makes it again.",
+            )
+        again, elsewhere = self._again(record, self._request(record, file), file.parent)
+        return _compared(file, pixels, again, elsewhere)
+
+    def reproduce(self, file: Path, changes: Mapping[str, Any]) -> Again:
+        """As the function `reproduce`."""
+        record = read_record(file)
+        request = replace(self._request(record, file), **changes)
+        return self._again(record, request, file.parent)
+
+    def _again(self, record: Record, request: SizedRequest, beside: Path) -> Again:
+        """The image, and what is not as it was."""
+        with _threads(record.numerics.get("threads")):
+            engine = self._engine(record, beside)
+            (image,) = engine.generate([request])
+        there, here = _making(record), _making(image.record)
+        return Again(
+            image,
+            tuple(
+                f"{name}: {value} there, {here.get(name)} here"
+                for name, value in there.items()
+                if here.get(name) != value
+            ),
+        )
+
+    def _engine(self, record: Record, beside: Path) -> Engine:
+        def find(kind: str, name: str, sha256: str) -> Path:
+            return self._finder.weights(kind, f"{name}.safetensors", sha256, beside, digest_file)
+
+        made = record.model
+        vae = None
+        if made.vae is not None:
+            vae = self._finder.weights(
+                "vae", made.vae.name, made.vae.digest, beside, lambda p: own_vae_contents(p).digest
+            )
+        numerics = record.numerics
+        name = self._model_name or self._local(made.name)
+        model = self._load(name, numerics["dtype"], vae, tuple(made.noise.items()))
+        for lora in made.loras:
+            path = find("loras", lora.name, lora.digest)
+            model = apply_lora(model, path, lora.weight, lora.text_weight)
+        model = with_inversions(
+            model,
+            {n: find("embeddings", n, sha256) for n, sha256 in record.inversions.items()},
+        )
+        return Engine(model, geometry=Geometry(numerics["rows"], numerics.get("vae_tile")))
+
+    def _local(self, name: str) -> str:
+        """The name of a model, which a file may have anyone download: so it must be here."""
+        try:
+            find_model(self._places.model_path(name))
+        except (ModelNotFound, OSError, ValueError) as error:
+            raise ModelNotFound(
+                "the model that made the image on this machine",
+                f"no {name}",
+                f"Name it, or another one: --model {name}.",
+            ) from error
+        return name
+
+    def _load_model(
+        self, name: str, dtype: str, vae: Path | None, noise: tuple[tuple[str, Any], ...]
+    ) -> Model:
+        return load_model(
+            DEMO if name == DEMO else self._places.model_path(name),
+            dtype=getattr(torch, dtype),
+            vae=vae,
+            tokenizer_folders=self._places.tokenizer_folders(),
+            **dict(noise),
+        )
+
+    def _request(self, record: Record, file: Path) -> SizedRequest:
+        request = record.request
+        if not isinstance(request.image, Named):
+            return request
+        size = (request.width, request.height)
+        return replace(request, image=self._finder.image(request.image, size, file.parent))
+
+
+def _compared(
+    file: Path, pixels: NDArray[np.float32], again: GeneratedImage, elsewhere: tuple[str, ...]
+) -> Comparison:
+    # 16 bits: unrounded ones, or 8 bits spread over them, which is a multiple of 257.
+    values = np.rint(pixels.astype(np.float64) * 65535).astype(int)
+    spread = bool((values % 257 == 0).all())
+    expected = again.pixels.astype(int) * 257 if spread else to_uint16(again.decoded).astype(int)
+    difference = np.abs(values - expected).max(axis=2)
+    if spread:
+        difference //= 257
+    return Comparison(
+        file,
+        int((difference > 0).sum()),
+        difference.size,
+        int(difference.max()),
+        255 if spread else 65535,
+        elsewhere,
+    )
+
+
+def _making(record: Record) -> dict[str, Any]:
+    """What an image was made with, beside its request."""
+    model = record.model
+    named = {"model": model.digest}
+    if model.vae is not None:
+        named["vae"] = model.vae.digest
+    named |= {f"lora {lora.name}": lora.digest for lora in model.loras}
+    named |= {f"embedding {name}": digest for name, digest in record.inversions.items()}
+    return {**record.numerics, **{name: digest[:10] for name, digest in named.items()}}
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """As many CPU threads as the file was made with: sums are split among them.
+
+    Raises:
+        InvalidRequest: this machine has not so many.
+    """
+    before = torch.get_num_threads()
+    most = max(before, os.cpu_count() or 1)
+    if number is not None and not 1 <= number <= most:
+        raise InvalidRequest(
+            "as many CPU threads as the image was made with on this machine",
+            f"{number}, where it has {most}",
+            "Check it on a machine with as many.",
+        )
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

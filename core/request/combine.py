@@ -1,0 +1,47 @@
+"""Lists -> rows of one value from each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import TypeVar
+
+from ..errors import InvalidRequest
+from ..wording import counted
+
+#: Ways to combine lists; see `combine`.
+COMBINATIONS = ("zip", "product", "cycle")
+
+T = TypeVar("T")
+
+
+def combine(mode: str, **lists: Sequence[T]) -> list[tuple[T, ...]]:
+    """Rows of one value from each list, in the lists' order.
+
+    Args:
+        mode: `zip`: the first with the first and so on, where a list of one serves for all;
+            `product`: each with each, the last list running fastest;
+            `cycle`: as many as the longest list, the others starting again at their ends.
+        lists: their names are used in messages.
+
+    Raises:
+        InvalidRequest: a list is empty, or their lengths do not fit a zip; the message names them.
+    """
+    if mode not in COMBINATIONS:
+        raise InvalidRequest(
+            "a way to combine", repr(mode), f"Choose one of {', '.join(COMBINATIONS)}."
+        )
+    for name, values in lists.items():
+        if not values:
+            raise InvalidRequest(f"at least one of {name}", "none", f"Add to the list of {name}.")
+    if mode == "product":
+        return list(product(*lists.values()))
+    lengths = {name: len(values) for name, values in lists.items()}
+    longest = max(lengths.values())
+    if mode == "zip" and not all(length in (1, longest) for length in lengths.values()):
+        raise InvalidRequest(
+            "lists of equal length (or of one entry, which serves for all)",
+            " and ".join(counted(length, name) for name, length in lengths.items()),
+            "Even them out, or combine by product (each with each) or cycle (the shorter repeats).",
+        )
+    return [tuple(values[k % len(values)] for values in lists.values()) for k in range(longest)]

@@ -1,0 +1,49 @@
+"""A request, a model and a geometry -> the record of the image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..models.model import Model
+from ..numerics import Geometry, fingerprint
+from ..text.chunks import called_inversions
+from .identity import identity
+from .image_request import SizedRequest
+from .named import Named
+from .record import MadeWith, NamedLora, Record
+
+
+def describe(request: SizedRequest, model: Model, geometry: Geometry) -> Record:
+    """The record that goes along with an image.
+
+    Args:
+        request: that it is made of.
+        model: that makes it.
+        geometry: that it is made with.
+    """
+    numerics = fingerprint(model, geometry)
+    prompts = (request.prompt, request.negative_prompt) if request.is_guided else (request.prompt,)
+    called = set().union(*(called_inversions(prompt, model.inversions) for prompt in prompts))
+    inversions = {name: model.inversions[name].digest for name in sorted(called)}
+    image = request.image
+    return Record(
+        # Records outlive the images, and need no pixels.
+        request=replace(request, image=image and Named(image.name, image.digest)),
+        model=_made_with(model),
+        numerics=numerics,
+        identity=identity(request, model.digest, numerics, inversions),
+        inversions=inversions,
+    )
+
+
+def _made_with(model: Model) -> MadeWith:
+    return MadeWith(
+        name=model.name,
+        digest=model.digest,
+        files_digest=model.contents.files_digest if model.contents.changes else model.digest,
+        vae=None if model.given_vae is None else Named(*model.given_vae),
+        loras=tuple(
+            NamedLora(lora.name, lora.digest, lora.weight, lora.text_weight) for lora in model.loras
+        ),
+        noise=dict(model.noise),
+    )

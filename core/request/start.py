@@ -1,0 +1,53 @@
+"""The part of a request that is about what an image starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import InvalidImage
+from ..images.source import SourceImage
+from .fields import Condition, declare
+from .kinds import Number, Picture
+from .named import Named
+
+FROM_IMAGE = Condition("it starts from an image", lambda request: request.image is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Noise, or an image.
+
+    Attributes:
+        image: what to start from, None for noise; a path, or anything that `SourceImage.of` takes.
+            What a file says of one is its name and digest, and its pixels have to be found.
+        strength: over 0, up to 1; the share of the steps that is run on an input image. Without
+            an image it is not used. (Not ComfyUI's denoise, which keeps the number of steps.)
+    """
+
+    image: SourceImage | Named | None = field(
+        default=None, metadata=declare(Picture(), only=FROM_IMAGE, called="an input image")
+    )
+    strength: float = field(
+        default=0.5,
+        metadata=declare(
+            Number(0, 1, above=True),
+            only=FROM_IMAGE,
+            advice="Small values stay near the input image, 1 leaves little of it.",
+            a1111="Denoising strength",
+        ),
+    )
+
+    @property
+    def source(self) -> SourceImage | None:
+        """The input image with its pixels, None to start from noise.
+
+        Raises:
+            InvalidImage: only its name is known.
+        """
+        if isinstance(self.image, Named):
+            raise InvalidImage(
+                "an input image with its pixels",
+                f"the name of one, {self.image.name}",
+                "Put the image itself into the request.",
+            )
+        return self.image
