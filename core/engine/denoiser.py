@@ -11,7 +11,6 @@ import torch
 from ..models.model import Model
 from ..numerics import Geometry, deterministic
 
-
 #: Rows that linear layers over whole rows get at least; beside the rest of a call they are nothing.
 FEW = 32
 
