@@ -218,9 +218,9 @@ class Picture(Kind):
         """The value as pixels, those of a file read; what is only known of one stays that."""
         if isinstance(value, SourceImage | Named):
             return value
-        if isinstance(value, str | Path):
-            return read_image(Path(value))
         try:
+            if isinstance(value, str | Path):
+                return read_image(Path(value))
             return SourceImage.of(value)
         except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             if isinstance(error, InvalidImage):

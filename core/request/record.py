@@ -167,14 +167,15 @@ def _record(value: object) -> Record:
     request = plain["request"]
     if not isinstance(request, dict):
         _refuse("a request", brief(request))
-    origin = plain.get("refined_from")
     return Record(
         request=from_plain(SizedRequest, request),
         model=_model(plain["model"]),
         numerics=_numerics(plain["numerics"]),
         identity=digest("an identity", plain["identity"]),
         inversions=_inversions(plain.get("inversions", {})),
-        refined_from="" if origin is None else digest("a refined_from", origin),
+        refined_from=(
+            digest("a refined_from", plain["refined_from"]) if "refined_from" in plain else ""
+        ),
     )
 
 

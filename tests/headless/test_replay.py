@@ -19,9 +19,12 @@ from batch_sdxl.core import (
     SourceImage,
     apply_lora,
     load_model,
+    reproduce,
+    verify,
     with_inversions,
 )
-from batch_sdxl.core.errors import ModelNotFound
+from batch_sdxl.core import save as save_image
+from batch_sdxl.core.errors import ModelNotFound, OutputError
 from batch_sdxl.core.models.vae import own_vae_contents
 from batch_sdxl.core.prompts.prompt import Prompt
 from batch_sdxl.core.request.parameters import parameters
@@ -33,6 +36,7 @@ from batch_sdxl.headless.cli.host import HeadlessHost
 from batch_sdxl.headless.cli.main import main
 from batch_sdxl.host import host
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
@@ -277,8 +281,98 @@ def test_files_without_a_record_are_named_and_the_others_checked(
         save_png(file.parent, "z_*", np.zeros((8, 8, 3), np.uint8), info)
     assert main(["verify", str(file.parent)]) == 2
     out = capsys.readouterr().out
-    assert out.count("not checked") == 11
-    assert out.endswith("1 of 12 identical\n")
+    assert out.endswith("1 of 11 identical, 10 not checked, 1 not ours\n")
+
+
+#: What someone writes into a record: value by place, and what is said of it.
+HOSTILE = [
+    ("request.num_inference_steps", 10**6, "a number of steps"),
+    ("request.width", 65536, "a width"),
+    ("request.width", 128, "an image of the 128 x 64 pixels"),
+    ("request.image", {"name": "a.png#99999", "sha256": "0" * 64}, "the input image a.png"),
+    ("request.image", {"name": "\0", "sha256": "0" * 64}, "the input image"),
+    ("request.image", {"name": "..", "sha256": "0" * 64}, "the input image"),
+    ("numerics.rows", 10**9, "rows of one UNet call"),
+    ("numerics.threads", 4096, "as many CPU threads"),
+    ("numerics.threads", -1, "a number of threads"),
+    ("numerics.dtype", "load", "a dtype"),
+    ("model.name", "../../etc/passwd", "the model that made the image"),
+    ("model.name", "n" * 300, "the name of a model"),
+    ("model.noise", {"prediction_type": "x"}, "a prediction type"),
+    ("model.vae", {"name": "none", "sha256": "0" * 64}, "none, with which the image was made"),
+]
+
+
+def test_hostile_records_are_told_and_the_others_checked(
+    save: Save, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = save()
+    threads = torch.get_num_threads()
+    for number, (place, value, _) in enumerate(HOSTILE):
+        plain = read_record(file).to_plain()
+        *path, last = place.split(".")
+        inner = plain
+        for name in path:
+            inner = inner[name]
+        inner[last] = value
+        info = PngInfo()
+        info.add_text("batch_sdxl", json.dumps(plain))
+        Image.open(file).save(file.with_name(f"b{number:02}.png"), pnginfo=info)
+    shutil.copy(file, file.with_name("z.png"))
+    assert main(["verify", str(file.parent)]) == 2
+    out = capsys.readouterr().out
+    assert out.endswith(f"2 of {len(HOSTILE) + 2} identical, {len(HOSTILE)} not checked\n")
+    for number, (_, _, part) in enumerate(HOSTILE):
+        told = out.partition(f"b{number:02}.png\n")[2].partition("\n")[0]
+        assert part in told, told
+    assert torch.get_num_threads() == threads
+
+
+def test_what_is_not_ours_is_no_fault_of_a_folder(
+    save: Save, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = save()
+    sheet = file.with_name("sheet.png")
+    Image.new("RGB", (8, 8)).save(sheet)
+    assert main(["verify", str(file.parent)]) == 0
+    out = capsys.readouterr().out
+    assert f"not ours     {sheet}\n" in out
+    assert out.endswith("1 of 1 identical, 1 not ours\n")
+    assert main(["verify", str(file), str(sheet)]) == 2
+    file.unlink()
+    assert main(["verify", str(file.parent)]) == 2
+    assert main(["verify", str(file)]) == 2
+
+
+def test_a_difference_counts_more_than_what_is_not_checked(
+    save: Save, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = save()
+    other = save_png(
+        file.parent, "o_*", np.zeros((64, 64, 3), np.uint8), png_texts(read_record(file), {})
+    )
+    assert main(["verify", str(file.with_name("none.png")), str(other), str(file)]) == 1
+    assert capsys.readouterr().out.endswith("1 of 3 identical, 1 not checked\n")
+
+
+def test_files_of_pythons_save_are_identical(
+    engine: Engine, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As README's example writes them."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_folder, tmp_path / tiny_folder.name)
+    requests = [ImageRequest(prompt="a", seed=s, num_inference_steps=2) for s in (1, 2)]
+    files = [save_image(i, f"circle_{i.request.seed}.png") for i in engine.generate(requests)]
+    assert main(["verify", *map(str, files)]) == 0
+    assert verify("circle_1.png").identical
+    again = reproduce("circle_1.png", seed=2)
+    assert again.record == read_record(Path("circle_2.png"))
+    with Image.open("circle_1.png") as image:
+        assert image.info["parameters"].startswith("a\nSteps: 2, Sampler: Euler, ")
+    with pytest.raises(OutputError, match=r"ends in \.png"):
+        save_image(again, "x.jpg")
+    with pytest.raises(OutputError, match="to write an image"):
+        save_image(again, "no/folder/x.png")
 
 
 def test_an_image_is_reproduced_with_changes(
