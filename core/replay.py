@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]  # accelerate needs it, and so has brought it
 import torch
 from numpy.typing import NDArray
 
 from .engine.engine import Engine, GeneratedImage
-from .errors import InvalidImage, InvalidRequest, ModelNotFound
+from .engine.memory import working_memory
+from .errors import InvalidImage, InvalidRequest, ModelNotFound, OutOfMemory
 from .finder import Finder, Here, Places
 from .images.source import read_image
 from .models.digest import digest_file
@@ -158,6 +160,7 @@ class Replay:
         """The image, and what is not as it was."""
         with _threads(record.numerics.get("threads")):
             engine = self._engine(record, beside)
+            _check_memory(engine, request)
             (image,) = engine.generate([request])
         there, here = _making(record), _making(image.record)
         return Again(
@@ -251,6 +254,26 @@ def _making(record: Record) -> dict[str, Any]:
     named |= {f"lora {lora.name}": lora.digest for lora in model.loras}
     named |= {f"embedding {name}": digest for name, digest in record.inversions.items()}
     return {**record.numerics, **{name: digest[:10] for name, digest in named.items()}}
+
+
+def _check_memory(engine: Engine, request: SizedRequest) -> None:
+    """Refuse what no machine like this can do: the number of rows is any that a file says.
+
+    Raises:
+        OutOfMemory: a call takes more than the device has at all.
+    """
+    device = engine.model.device
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+    else:
+        total = psutil.virtual_memory().total
+    needed = working_memory(engine, [request])
+    if needed > total:
+        raise OutOfMemory(
+            f"a device with {needed / 1e9:,.0f} GB for calls of the rows that the file says",
+            f"{device} with {total / 1e9:,.0f} GB",
+            "Check it on a machine that has as much.",
+        )
 
 
 @contextmanager

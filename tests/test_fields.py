@@ -203,6 +203,13 @@ def test_an_image_of_which_only_the_name_is_known_is_not_made(engine: Engine) ->
         engine.generate([request])
 
 
+def test_one_request_is_made_and_a_text_is_none(engine: Engine) -> None:
+    (image,) = engine.generate(ImageRequest(prompt="a", seed=1, num_inference_steps=1))
+    assert image.request.seed == 1
+    with pytest.raises(InvalidRequest, match=r"ImageRequest\(prompt="):
+        engine.generate("a")  # type: ignore[arg-type]
+
+
 def test_texts_are_read_in_both_vocabularies() -> None:
     assert from_texts(ImageRequest, {"steps": "3", "guidance_scale": "4", "prompt": "7"}) == {
         "num_inference_steps": 3,

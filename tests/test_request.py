@@ -97,6 +97,12 @@ def test_an_empty_list_is_named(mode: str) -> None:
         combine(mode, prompts=["a"], seeds=[])
 
 
+@pytest.mark.parametrize("values", ["a cat", None, 7, iter([1])])
+def test_what_is_no_list_is_not_combined(values: Any) -> None:
+    with pytest.raises(InvalidRequest, match="a list of prompts"):
+        combine("zip", prompts=values)
+
+
 def test_an_unknown_way_to_combine_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="zip, product, cycle"):
         combine("all", prompts=["a"], seeds=[1])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..errors import InvalidRequest
 from ..images.source import to_uint8
 from ..models.model import Model
 from ..models.offload import offloaded
@@ -19,6 +20,7 @@ from ..request.describe import describe
 from ..request.image_request import ImageRequest, SizedRequest
 from ..request.record import Record
 from ..text.encoder import TextEncoder
+from ..wording import brief
 from .denoiser import Denoiser, Rows
 from .lane import Lane
 from .memory import telling_of_images
@@ -67,7 +69,7 @@ class Engine:
 
     def generate(
         self,
-        requests: Iterable[ImageRequest],
+        requests: ImageRequest | Iterable[ImageRequest],
         *,
         on_step: Callable[[Progress], None] | None = None,
     ) -> Iterator[GeneratedImage]:
@@ -77,7 +79,7 @@ class Engine:
         a later one fails or the iteration is given up.
 
         Args:
-            requests: any number, of any mixture of sizes and settings.
+            requests: any number, of any mixture of sizes and settings; or a single one.
             on_step: called after every UNet call, every image and every image's prompts; what it
                 raises stops the run.
 
@@ -87,6 +89,8 @@ class Engine:
                 so many layers to skip.
             OutOfMemory: the device has not enough for a call.
         """
+        if isinstance(requests, ImageRequest):
+            requests = [requests]
         filled = [self.with_size(request) for request in requests]
         for request in filled:
             _ = request.source  # whose pixels must be here
@@ -108,7 +112,15 @@ class Engine:
         return describe(request, self.model, self.geometry_of(request.width, request.height))
 
     def with_size(self, request: ImageRequest) -> SizedRequest:
-        """The request with its width and height filled in: its image's, else the model's own."""
+        """The request with its width and height filled in: its image's, else the model's own.
+
+        Raises:
+            InvalidRequest: it is none.
+        """
+        if not isinstance(request, ImageRequest):
+            raise InvalidRequest(
+                "an ImageRequest", brief(request), "Write ImageRequest(prompt=..., seed=...)."
+            )
         return request.sized(self.model.native_size)
 
     def _run(

@@ -7,7 +7,7 @@ from itertools import product
 from typing import TypeVar
 
 from ..errors import InvalidRequest
-from ..wording import counted
+from ..wording import brief, counted
 
 #: Ways to combine lists; see `combine`.
 COMBINATIONS = ("zip", "product", "cycle")
@@ -32,7 +32,9 @@ def combine(mode: str, **lists: Sequence[T]) -> list[tuple[T, ...]]:
             "a way to combine", repr(mode), f"Choose one of {', '.join(COMBINATIONS)}."
         )
     for name, values in lists.items():
-        if not values:
+        if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
+            raise InvalidRequest(f"a list of {name}", brief(values), f"Put {name} into a list.")
+        if len(values) == 0:
             raise InvalidRequest(f"at least one of {name}", "none", f"Add to the list of {name}.")
     if mode == "product":
         return list(product(*lists.values()))

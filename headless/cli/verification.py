@@ -74,7 +74,7 @@ def _pictures(given: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """Each file, and whether it was named by itself."""
     for path in given:
         if path.is_dir():
-            files = (file for file in path.rglob("*") if file.suffix in (".png", ".webp"))
+            files = (file for file in path.rglob("*") if file.suffix.lower() in (".png", ".webp"))
             yield from ((file, False) for file in sorted(files))
         else:
             yield path, True

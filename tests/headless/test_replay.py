@@ -14,8 +14,10 @@ import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core import (
     Engine,
+    Geometry,
     ImageRequest,
     Model,
+    SizedRequest,
     SourceImage,
     apply_lora,
     load_model,
@@ -24,9 +26,10 @@ from batch_sdxl.core import (
     with_inversions,
 )
 from batch_sdxl.core import save as save_image
-from batch_sdxl.core.errors import ModelNotFound, OutputError
+from batch_sdxl.core.errors import ModelNotFound, OutOfMemory, OutputError
 from batch_sdxl.core.models.vae import own_vae_contents
 from batch_sdxl.core.prompts.prompt import Prompt
+from batch_sdxl.core.replay import _check_memory
 from batch_sdxl.core.request.parameters import parameters
 from batch_sdxl.core.request.record import Record
 from batch_sdxl.core.saving.image_file import png_texts, read_record
@@ -326,6 +329,13 @@ def test_hostile_records_are_told_and_the_others_checked(
         told = out.partition(f"b{number:02}.png\n")[2].partition("\n")[0]
         assert part in told, told
     assert torch.get_num_threads() == threads
+
+
+def test_calls_that_no_machine_has_room_for_are_not_tried(tiny: Model) -> None:
+    engine = Engine(tiny, geometry=Geometry(256))
+    request = SizedRequest(prompt="a", seed=1, width=16384, height=16384)
+    with pytest.raises(OutOfMemory, match="GB for calls of the rows"):
+        _check_memory(engine, request)
 
 
 def test_what_is_not_ours_is_no_fault_of_a_folder(
