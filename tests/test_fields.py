@@ -182,6 +182,7 @@ def test_a_path_is_an_image(tmp_path: Path, kind: Any) -> None:
         {"clip_skip": 31},
         {"prompt": "x" * 20_001},
         {"prompt": None},
+        {"prompt": "\ud800"},
         {"seed": np.float64(1)},
         {"seed": np.True_},
         {"scheduler": None},

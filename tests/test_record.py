@@ -18,7 +18,7 @@ from PIL import Image
 #: A record with all there can be.
 WHOLE = Record(
     request=SizedRequest(
-        prompt="a \ud83c circle",
+        prompt="a 圆 circle",
         negative_prompt="dim",
         seed=2**64 - 1,
         width=64,
@@ -28,7 +28,7 @@ WHOLE = Record(
         strength=0.3,
     ),
     model=MadeWith(
-        name="owner/model",
+        name="owner/\udcff",
         digest="01" * 32,
         files_digest="02" * 32,
         vae=Named("vae", "03" * 32),

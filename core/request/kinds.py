@@ -175,6 +175,12 @@ class Text(Kind):
             self.refuse(called, value, advice)
         if len(value) > self.most:
             raise InvalidRequest(f"{called} {self.range}", f"{len(value):,}", "Shorten it.")
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # no text encoder takes it
+            raise InvalidRequest(
+                f"{called} of whole characters", f"half of one in {brief(value)}", "Take it out."
+            ) from None
         return str(value)
 
     def from_text(self, text: str) -> str:

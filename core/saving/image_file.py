@@ -63,7 +63,7 @@ def file_texts(record: Record, graph: Mapping[str, Any]) -> dict[str, str]:
         record: of the image.
         graph: ComfyUI's entries by name (`prompt`, `workflow`); empty where there was none.
     """
-    # No file can hold half a character, which JSON can ask for; the record has it as an escape.
+    # No file can hold half a character, which names of files may; the record has it as an escape.
     readable = parameters(record).encode("utf-8", "replace").decode()
     own = {KEY: record.to_json(), "parameters": readable}
     return own | {name: json.dumps(value) for name, value in graph.items() if name not in own}
