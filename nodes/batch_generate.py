@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..core.engine.schedulers import SAMPLERS, SPACINGS
 from ..core.errors import BatchSDXLError, InvalidImage
 from ..core.images.source import SourceImage, read_image
+from ..core.prompts.plan import plan, summary
 from ..core.prompts.prompt import Prompt
 from ..core.request.combine import COMBINATIONS
 from ..core.request.image_request import ImageRequest
-from ..core.request.plan import plan, summary
 from ..core.wording import counted
 from ..host import host
 from ..host.batches import from_batches

@@ -16,8 +16,8 @@ from batch_sdxl.core import (
     SizedRequest,
     load_model,
 )
+from batch_sdxl.core.engine.describe import describe
 from batch_sdxl.core.errors import InvalidRequest
-from batch_sdxl.core.request.describe import describe
 from batch_sdxl.core.request.fields import canonical
 from batch_sdxl.core.request.parameters import parameters
 from batch_sdxl.core.request.record import Record

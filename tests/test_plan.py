@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 from batch_sdxl.core import SourceImage
 from batch_sdxl.core.errors import BatchSDXLError, InvalidRequest
+from batch_sdxl.core.prompts.plan import plan, summary
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.core.request.image_request import ImageRequest
-from batch_sdxl.core.request.plan import plan, summary
 from PIL import Image
 
 SHARED: dict[str, Any] = {"width": 64, "height": 64, "num_inference_steps": 5}

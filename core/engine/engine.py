@@ -16,12 +16,12 @@ from ..models.model import Model
 from ..models.offload import offloaded
 from ..models.vae import decode, encode
 from ..numerics import Geometry
-from ..request.describe import describe
 from ..request.image_request import ImageRequest, SizedRequest
 from ..request.record import Record
 from ..text.encoder import TextEncoder
 from ..wording import brief
 from .denoiser import Denoiser, Rows
+from .describe import describe
 from .lane import Lane
 from .memory import telling_of_images
 from .progress import Progress

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, SizedRequest
+from batch_sdxl.core.engine.describe import describe
 from batch_sdxl.core.errors import InvalidPrompts, ModelNotFound, UnsupportedModel
 from batch_sdxl.core.models.inversion import Inversions, with_inversions
-from batch_sdxl.core.request.describe import describe
 from batch_sdxl.core.text.chunks import called_inversions
 from batch_sdxl.core.text.encoder import TextEncoder
 from safetensors.torch import save_file

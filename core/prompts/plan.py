@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from ..errors import InvalidRequest
 from ..images.source import SourceImage
-from ..prompts.prompt import Prompt
+from ..request.combine import combine
+from ..request.image_request import ImageRequest
 from ..wording import counted
-from .combine import combine
-from .image_request import ImageRequest
+from .prompt import Prompt
 
 
 class Planned(NamedTuple):

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from ..models.model import Model
 from ..numerics import Geometry, fingerprint
+from ..request.identity import identity
+from ..request.image_request import SizedRequest
+from ..request.named import Named
+from ..request.record import MadeWith, NamedLora, Record
 from ..text.chunks import called_inversions
-from .identity import identity
-from .image_request import SizedRequest
-from .named import Named
-from .record import MadeWith, NamedLora, Record
 
 
 def describe(request: SizedRequest, model: Model, geometry: Geometry) -> Record:
