@@ -25,10 +25,12 @@ def describe(request: SizedRequest, model: Model, geometry: Geometry) -> Record:
     prompts = (request.prompt, request.negative_prompt) if request.is_guided else (request.prompt,)
     called = set().union(*(called_inversions(prompt, model.inversions) for prompt in prompts))
     inversions = {name: model.inversions[name].digest for name in sorted(called)}
-    image = request.image
+    if (image := request.image) is None:
+        known = request
+    else:  # records outlive the images, and need no pixels
+        known = replace(request, image=Named(image.name, image.digest))
     return Record(
-        # Records outlive the images, and need no pixels.
-        request=replace(request, image=image and Named(image.name, image.digest)),
+        request=known,
         model=_made_with(model),
         numerics=numerics,
         identity=identity(request, model.digest, numerics, inversions),

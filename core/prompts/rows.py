@@ -228,6 +228,7 @@ def _name(value: object) -> str | None:
 _READERS: dict[type, tuple[Callable[[object], Setting | None], str]] = {
     kinds.Whole: (_integer, "a whole number"),
     kinds.Number: (_number, "a number"),
+    kinds.Name: (_name, "a name"),
     kinds.Picture: (_name, "the name of a file"),
 }
 _TYPES = {

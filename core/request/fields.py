@@ -197,7 +197,8 @@ def from_texts(kind: type, texts: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         InvalidRequest: there is no such field, or its text cannot be read.
     """
-    known = {word: one for one in declared(kind) for word in (one.name, one.comfyui) if word}
+    typed = [one for one in declared(kind) if one.kind.is_typed]
+    known = {word: one for one in typed for word in (one.name, one.comfyui) if word}
     values = {}
     for name, text in texts.items():
         one = known.get(name)

@@ -28,7 +28,13 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Kind:
-    """Any plain value: None, a truth value, a finite number, a text."""
+    """Any plain value: None, a truth value, a finite number, a text.
+
+    Attributes:
+        is_typed: whether a person can type it, for `from_text` to read.
+    """
+
+    is_typed = False
 
     @property
     def range(self) -> str:
@@ -76,12 +82,14 @@ class Kind:
         Raises:
             ValueError: it cannot be read.
         """
-        raise ValueError(text)
+        return text
 
 
 @dataclass(frozen=True)
 class Whole(Kind):
     """Whole numbers from `low` to `high`, in steps from 0 on."""
+
+    is_typed = True
 
     low: int
     high: int
@@ -132,6 +140,8 @@ class Pixels(Whole):
 class Number(Kind):
     """Finite numbers from `low` to `high`, kept as floats; `above` leaves `low` itself out."""
 
+    is_typed = True
+
     low: float
     high: float
     above: bool = False
@@ -162,6 +172,8 @@ class Number(Kind):
 class Text(Kind):
     """Texts of limited length."""
 
+    is_typed = True
+
     most: int = MAX_TEXT
 
     @property
@@ -183,14 +195,12 @@ class Text(Kind):
             ) from None
         return str(value)
 
-    def from_text(self, text: str) -> str:
-        """As it is."""
-        return text
-
 
 @dataclass(frozen=True)
 class Name(Kind):
     """Names that `known` lets pass; it raises InvalidRequest for others."""
+
+    is_typed = True
 
     known: Callable[[str], None]
 
@@ -205,10 +215,6 @@ class Name(Kind):
             self.refuse(called, value, advice)
         self.known(value)
         return str(value)
-
-    def from_text(self, text: str) -> str:
-        """As it is."""
-        return text
 
 
 @dataclass(frozen=True)

@@ -116,20 +116,22 @@ class Record:
         Raises:
             InvalidImage: it is anything else, or holds a value that it cannot have.
         """
+        expected = f"a {KEY} record of version {VERSION}"
+        action = "Give a file as Save Image Batch wrote it."
         try:
-            return _record(json.loads(text, parse_constant=_no_number))
+            plain = json.loads(text, parse_constant=_no_number)
+        except (ValueError, RecursionError):
+            raise InvalidImage(expected, f"{brief(text)} in {where}", action) from None
+        version = plain.get("version") if isinstance(plain, dict) else None
+        if version != VERSION:
+            got = "one without a version" if version is None else f"one of {brief(version)}"
+            raise InvalidImage(expected, f"{got} in {where}", action)
+        try:
+            return _record(plain)
         except InvalidRequest as error:
             raise InvalidImage(
-                f"a {KEY} record of version {VERSION} with {error.expected}",
-                f"{error.got} in that of {where}",
-                "Give a file as Save Image Batch wrote it.",
+                f"{expected} with {error.expected}", f"{error.got} in that of {where}", action
             ) from error
-        except (ValueError, RecursionError):  # ours is a ValueError too
-            raise InvalidImage(
-                f"a {KEY} record of version {VERSION} in JSON",
-                f"{brief(text)} in {where}",
-                "Give a file as Save Image Batch wrote it.",
-            ) from None
 
 
 def _plain_model(model: MadeWith) -> dict[str, Any]:
@@ -154,9 +156,6 @@ def _plain_model(model: MadeWith) -> dict[str, Any]:
 
 
 def _record(value: object) -> Record:
-    version = value.get("version") if isinstance(value, dict) else None
-    if version != VERSION or isinstance(version, bool):
-        _refuse("its version", f"version {brief(version)}")
     plain = _object(
         "a record",
         value,
