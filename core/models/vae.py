@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -15,9 +15,7 @@ from ..request.image_request import PIXELS_PER_LATENT
 from .checkpoint import load_vae
 from .contents import Contents
 from .folder import load_part, part_files, upcasts
-
-if TYPE_CHECKING:
-    from .model import Model
+from .model import Model
 
 
 def vae_dtype(force_upcast: bool, dtype: torch.dtype) -> torch.dtype:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model, load_model
 from batch_sdxl.core.errors import UnsupportedModel
-from batch_sdxl.core.models.model import DEMO_FOLDER
+from batch_sdxl.core.models.load import DEMO_FOLDER
 from safetensors.torch import load_file, save_file
 
 Save = Callable[..., Path]
