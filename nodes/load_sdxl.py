@@ -28,7 +28,8 @@ NOISES: dict[str, dict[str, Any]] = {
 }
 
 #: Models that something still holds (ComfyUI's cache, its memory, or a model with LoRAs), by their
-#: spec, where their weights lie and the content of their files. It keeps none itself, so that ComfyUI can free them.
+#: spec, where their weights lie and the content of their files. It keeps none itself, so that
+#: ComfyUI can free them.
 _loaded: WeakValueDictionary[Hashable, Model] = WeakValueDictionary()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -42,10 +42,10 @@ class LoraSpec:
             InvalidRequest: a weight is not a finite number.
         """
         object.__setattr__(self, "path", _text("the path of a LoRA", self.path))
-        weights = [self.weight, self.text_weight]
-        if not all(weight is None and n or _is_finite(weight) for n, weight in enumerate(weights)):
+        given = [self.weight] if self.text_weight is None else [self.weight, self.text_weight]
+        if not all(map(_is_finite, given)):
             raise InvalidRequest(
-                "finite weights of a LoRA", f"{weights[0]} and {weights[1]}", "0.5 to 1 is common."
+                "finite weights of a LoRA", " and ".join(map(repr, given)), "0.5 to 1 is common."
             )
 
 
@@ -103,12 +103,11 @@ class ModelSpec:
         try:
             said = json.loads(text)
         except (ValueError, TypeError, RecursionError) as error:
-            raise _refusal(
-                "the JSON of a model's spec", f"a text that is none ({error})"
-            ) from error
+            raise _refusal("the JSON of a model's spec", f"none ({error})") from error
         if isinstance(said, dict) and isinstance(said.get("loras"), list):
             said["loras"] = [_built(LoraSpec, lora) for lora in said["loras"]]
-        return _built(cls, said)
+        built: ModelSpec = _built(cls, said)
+        return built
 
 
 def _built(kind: type[Any], said: object) -> Any:
@@ -174,8 +173,9 @@ def _optional(what: str) -> Callable[[object], str | None]:
 
 
 def _is_finite(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max  # an int may be larger than any float
 
 
 def _refusal(expected: str, got: str) -> InvalidRequest:
