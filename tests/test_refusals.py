@@ -1,13 +1,16 @@
 """Files that are no SDXL checkpoint are told by their first kilobytes."""
 
 import json
+import pickle
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from batch_sdxl.core import load_model
 from batch_sdxl.core.errors import BatchSDXLError, UnsupportedModel
+from batch_sdxl.core.models.header import read_header
 
 UNET = "model.diffusion_model."
 
@@ -71,6 +74,43 @@ def assert_one_sentence(error: BatchSDXLError, path: Path) -> None:
     assert error.expected and error.action
 
 
+def entry(shape: list[int], start: int, end: int) -> dict[str, Any]:
+    return {"dtype": "F16", "shape": shape, "data_offsets": [start, end]}
+
+
+def whole(entries: dict[str, Any] | bytes, numbers: int = 0, length: int | None = None) -> bytes:
+    """A file with this header, filled up to a length, and so many bytes of numbers."""
+    head = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
+    head = head.ljust(length or 0)
+    return struct.pack("<Q", len(head)) + head + bytes(numbers)
+
+
+@pytest.mark.parametrize("length", [316, 640, 19280])
+def test_a_file_is_judged_by_its_structure_not_its_first_bytes(tmp_path: Path, length: int) -> None:
+    """These lengths of a header begin as a web page, a pickle and a zip file do."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(whole({"a": entry([2], 0, 4)}, 4, length))
+    assert read_header(path).shapes == {"a": (2,)}
+    with pytest.raises(UnsupportedModel, match="no model known here"):
+        load_model(path, device="cpu")
+
+
+@pytest.mark.parametrize("length", [640, 19280])
+def test_the_ending_of_a_pickle_is_refused_whatever_is_in_it(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "model.ckpt"
+    path.write_bytes(whole({"a": entry([2], 0, 4)}, 4, length))
+    with pytest.raises(UnsupportedModel, match="pickled"):
+        read_header(path)
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_renamed_pickle_is_told_by_its_opcodes(tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(pickle.dumps({"state_dict": list(range(10_000))}, protocol))
+    with pytest.raises(UnsupportedModel, match="pickled"):
+        read_header(path)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [
@@ -87,6 +127,23 @@ def assert_one_sentence(error: BatchSDXLError, path: Path) -> None:
         ("model.safetensors", b"\xff" * 10_000, "without a header"),
         ("model.safetensors", struct.pack("<Q", 9) + b'{"a": 1}}', "damaged header"),
         ("model.safetensors", struct.pack("<Q", 9) + b'{"a": [1}', "damaged header"),
+        ("model.safetensors", whole(b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}"), "damaged"),
+        ("model.safetensors", whole(b'{"a":' * 9_000), "damaged header"),
+        ("model.safetensors", struct.pack("<Q", 2**63) + b"{}", "end within the header"),
+        ("model.safetensors", whole({"a": entry([-1, 4], 0, 4)}, 4), "damaged header"),
+        ("model.safetensors", whole({"a": entry([2**40, 2**40], 0, 4)}, 4), "damaged header"),
+        ("model.safetensors", whole({"a": entry([4], 0, 8), "b": entry([4], 0, 8)}, 8), "damaged"),
+        ("model.safetensors", whole({"a": entry([2], 4, 8)}, 8), "damaged header"),
+        ("model.safetensors", whole({"a": entry([2], 0, 4)}, 5), "bytes instead of"),
+        ("model.safetensors", whole({"a": entry([3], 0, 4)}, 4), "damaged header"),
+        ("model.safetensors", whole({"a": entry([2], 0, 4) | {"dtype": "X"}}, 4), "damaged"),
+        # Lengths of a header that begin as a pickle does, or a web page, in a file cut short.
+        (
+            "model.safetensors",
+            whole({"a": entry([2], 0, 4)}, length=640)[:600],
+            "within the header",
+        ),
+        ("model.safetensors", whole({"a": entry([2], 0, 4)}, length=316), "bytes instead of"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused(

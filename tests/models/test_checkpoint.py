@@ -192,7 +192,7 @@ def test_a_missing_tensor_is_told_before_anything_is_read(
     save: Save, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save({name: None})
-    monkeypatch.setattr("safetensors.safe_open", None)
+    monkeypatch.setattr("batch_sdxl.core.models.checkpoint._load", None)
     with pytest.raises(UnsupportedModel, match=r"whole SDXL checkpoint.*without "):
         load_model(path, device="cpu")
 
