@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from batch_sdxl.core import Engine, ImageRequest, load_model
 from batch_sdxl.core.models import sdxl_config
-from batch_sdxl.core.models.checkpoint import empty
 from batch_sdxl.core.models.load import DEMO_FOLDER
 from batch_sdxl.core.numerics import device_class
 

@@ -18,7 +18,8 @@ from .inversion import with_inversions
 from .lora import apply_lora
 from .model import Model
 from .spec import DEMO, DTYPES, ModelSpec
-from .tokenizer import CLIP_VOCABULARY, digest_vocabulary, load_tokenizers
+from .tokenizer import CLIP_VOCABULARY, digest_vocabulary
+from .tokenizer_files import load_tokenizers
 from .vae import load_own_vae, vae_dtype
 
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "demo_model"
@@ -153,6 +154,8 @@ def _load(path: Path, spec: ModelSpec, home: str | torch.device | None) -> Model
     else:
         tokenizers = source.load_tokenizers()
     config = source.scheduler_config
+    for name in ("unet", "text_encoder", "text_encoder_2"):
+        source.skeleton(name)  # what is wrong with one is told before any weights are read
     settings = _noise_settings(config, spec)
     noise: dict[str, Any] = {}
     if "prediction_type" in settings:

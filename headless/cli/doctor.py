@@ -259,7 +259,7 @@ def _folders(model: _Model) -> Json:
     """Where models and CLIP's tokenizer are found; a diffusers folder brings its own."""
     from huggingface_hub import constants
 
-    from ...core.models.tokenizer import find_tokenizer
+    from ...core.models.tokenizer_files import find_tokenizer
 
     tokenizer = model.path
     if model.path is None or model.path.is_file():
