@@ -54,6 +54,7 @@ class DiffusersFolder:
         _check_kind(path)
         _check_guidance(path)
         self._path = path
+        self._skeletons: dict[str, Any] = {}
 
     @property
     def has_vae(self) -> bool:
@@ -71,7 +72,9 @@ class DiffusersFolder:
         Raises:
             UnsupportedModel: it is not there, or damaged.
         """
-        return load_part(self._path / name, name, device, dtype)
+        module = self.skeleton(name)
+        del self._skeletons[name]  # it is about to be more than that
+        return _filled(module, self._path / name, name, device, dtype)
 
     def skeleton(self, name: str) -> Any:
         """A component without its weights, on torch's `meta` device.
@@ -79,7 +82,9 @@ class DiffusersFolder:
         Raises:
             UnsupportedModel: it is not there, or its weights are not those of its configuration.
         """
-        return _planned(self._path / name, name)
+        if name not in self._skeletons:
+            self._skeletons[name] = _planned(self._path / name, name)
+        return self._skeletons[name]
 
     def load_tokenizers(self) -> tuple[Any, Any]:
         """Of CLIP ViT-L and of OpenCLIP bigG.
@@ -120,9 +125,12 @@ def load_part(folder: Path, name: str, device: torch.device, dtype: torch.dtype)
     Raises:
         UnsupportedModel: it is not there, or damaged.
     """
+    return _filled(_planned(folder, name), folder, name, device, dtype)
+
+
+def _filled(module: Any, folder: Path, name: str, device: torch.device, dtype: torch.dtype) -> Any:
     from safetensors import SafetensorError, safe_open
 
-    module = _planned(folder, name)
     tensors: Tensors = {}
     with _reading(folder):
         try:
