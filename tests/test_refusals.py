@@ -29,7 +29,11 @@ def write_header(path: Path, shapes: dict[str, tuple[int, ...]], size: int | Non
     return path
 
 
-FAMILIES = {
+SDXL_UNET: dict[str, tuple[int, ...]] = {
+    UNET + "input_blocks.0.0.weight": (320, 4, 3, 3),
+    UNET + "label_emb.0.0.weight": (1280, 2816),
+}
+FAMILIES: dict[str, dict[str, tuple[int, ...]]] = {
     "Stable Diffusion 1": {
         "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,)
     },
@@ -43,14 +47,15 @@ FAMILIES = {
     "Playground": {"edm_mean": (4,)},
     "CosXL": {"edm_vpred.sigma_max": ()},
     "VAE alone": {"decoder.conv_in.weight": (512, 4, 3, 3)},
-    "UNet alone": {
-        UNET + "input_blocks.0.0.weight": (320, 4, 3, 3),
-        UNET + "label_emb.0.0.weight": (1280, 2816),
-    },
+    "UNet alone": SDXL_UNET,
+    r"text encoders under names not known here \(text_encoders\.clip_l\.": SDXL_UNET
+    | {"text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc1.bias": (3072,)},
+    "ComfyUI's quantization": SDXL_UNET | {UNET + "out.2.comfy_quant": (20,)},
+    "bitsandbytes": SDXL_UNET | {UNET + "out.2.weight.absmax": (20,)},
     **{
         f"inpainting or editing, with {channels} input channels": {
+            **SDXL_UNET,
             UNET + "input_blocks.0.0.weight": (320, channels, 3, 3),
-            UNET + "label_emb.0.0.weight": (1280, 2816),
         }
         for channels in (8, 9)
     },
@@ -166,6 +171,18 @@ def test_the_true_sizes_are_inferred(tmp_path: Path) -> None:
         "input_blocks.7.0.out_layers.3.weight": (1280, 1280, 3, 3),
         "label_emb.0.0.weight": (1280, 2816),
         "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, 2048),
+        "input_blocks.3.0.op.weight": (320, 320, 3, 3),
+    }
+    depths = {
+        2: [f"input_blocks.{n}" for n in (4, 5)] + [f"output_blocks.{n}" for n in (3, 4, 5)],
+        10: [f"input_blocks.{n}" for n in (7, 8)] + [f"output_blocks.{n}" for n in (0, 1, 2)],
+    }
+    depths[10].append("middle_block")
+    shapes |= {
+        f"{block}.1.transformer_blocks.{n}.norm1.weight": ()
+        for depth, blocks in depths.items()
+        for block in blocks
+        for n in range(depth)
     }
     assert known.unet_config(shapes, 1280) == known.UNET
     first = {

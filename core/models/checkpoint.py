@@ -32,6 +32,11 @@ CLIP_G = "conditioner.embedders.1.model."
 VAE = "first_stage_model."
 
 
+#: What ComfyUI's fp8 of larger range has beside a `weight`: its factor, and what is no part of it.
+_SCALE = ".scale_weight"
+_OF_SCALED_FP8 = (_SCALE, ".scale_input", "scaled_fp8")
+
+
 class Part(NamedTuple):
     """One component in a checkpoint.
 
@@ -180,8 +185,15 @@ def _names(part: Part, header: Header) -> list[str]:
     return [
         name
         for name in header.shapes
-        if name.startswith(part.prefix) and not name.endswith(NEEDLESS)
+        if name.startswith(part.prefix) and not name.endswith((*NEEDLESS, *_OF_SCALED_FP8))
     ]
+
+
+def _scaled(header: Header) -> set[str]:
+    """The weights that are to be multiplied by a factor."""
+    return {
+        name.removesuffix(_SCALE) + ".weight" for name in header.shapes if name.endswith(_SCALE)
+    }
 
 
 def _check(path: Path, part: Part, header: Header) -> None:
@@ -191,6 +203,10 @@ def _check(path: Path, part: Part, header: Header) -> None:
         UnsupportedModel: they differ.
     """
     names = _names(part, header)
+    for name in _scaled(header):
+        scale = name.removesuffix(".weight") + _SCALE
+        if header.shapes[scale] not in ((), (1,)) or name not in header.shapes:
+            raise _refusal(path, f"with {scale}, which is no factor of a weight")
     tensors = {name: torch.empty(header.shapes[name], device="meta") for name in names}
     try:
         given = part.convert(tensors)
@@ -201,7 +217,8 @@ def _check(path: Path, part: Part, header: Header) -> None:
         raise _refusal(path, found)
     if part.prefix == UNET:
         # More than SDXL has would be left out in silence, and the images be wrong.
-        known = {UNET + original_name(name) for name in part.module.state_dict()}
+        layers = part.module.config.layers_per_block
+        known = {UNET + original_name(name, layers) for name in part.module.state_dict()}
         unknown = sorted(set(names) - known)
         if unknown:
             raise _refusal(path, f"with {some(unknown)}, which SDXL has not")
@@ -212,8 +229,12 @@ def _load(path: Path, part: Part, device: torch.device, dtype: torch.dtype) -> A
 
     try:
         with safe_open(path, framework="pt") as file:
-            names = _names(part, read_header(path))
-            tensors = part.convert({name: file.get_tensor(name) for name in names})
+            header = read_header(path)
+            tensors = {name: file.get_tensor(name) for name in _names(part, header)}
+            for name in tensors.keys() & _scaled(header):
+                scale = file.get_tensor(name.removesuffix(".weight") + _SCALE)
+                tensors[name] = tensors[name].float() * scale.float().reshape(())
+            tensors = part.convert(tensors)
     except (OSError, SafetensorError) as error:
         raise _refusal(path, f"which cannot be read ({error})") from error
     return fill(part.module, tensors, device, dtype)
