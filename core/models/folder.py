@@ -106,7 +106,9 @@ class DiffusersFolder:
             UnsupportedModel: it is not there, or damaged.
         """
         file = self._path / "scheduler" / "scheduler_config.json"
-        return config.read_config(file, config.SCHEDULER)
+        said = config.read_config(file, config.SCHEDULER)
+        config.check_noise(said, file)
+        return said
 
     def contents(self, *, with_vae: bool) -> Contents:
         """Its files.

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..numerics import Geometry
-from ..request.image_request import PIXELS_PER_LATENT
+from ..request.size import PIXELS_PER_LATENT
 from .checkpoint import Checkpoint
 from .folder import DiffusersFolder
 from .sdxl_config import TEXT_ENCODER, TEXT_ENCODER_2, UNET, VAE

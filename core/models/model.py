@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..request.image_request import PIXELS_PER_LATENT
+from ..request.size import PIXELS_PER_LATENT
 from .contents import Contents
 from .spec import ModelSpec
 

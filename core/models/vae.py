@@ -11,7 +11,7 @@ import torch
 
 from ..errors import ModelNotFound
 from ..numerics import deterministic
-from ..request.image_request import PIXELS_PER_LATENT
+from ..request.size import PIXELS_PER_LATENT
 from .checkpoint import load_vae
 from .contents import Contents
 from .folder import load_part, part_files, upcasts

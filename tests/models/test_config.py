@@ -49,6 +49,8 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     (SCHEDULER, {"num_train_timesteps": 1000.0}),
     (SCHEDULER, {"beta_end": math.nan}),
     (SCHEDULER, {"beta_start": -0.1}),
+    (SCHEDULER, {"beta_start": 0.5}),
+    (SCHEDULER, {"beta_end": 0.5}),
     (SCHEDULER, {"beta_schedule": "cosine"}),
     (SCHEDULER, {"trained_betas": [0.1, math.inf]}),
     (SCHEDULER, {"prediction_type": "sample"}),
