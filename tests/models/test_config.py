@@ -264,11 +264,15 @@ def test_mutated_configurations_end_in_errors_of_ours_and_take_no_memory(demo: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 5))
-def test_mutated_models_make_an_image_or_are_refused(demo: Path, seed: int) -> None:
+def test_thousands_of_mutated_configurations_end_in_errors_of_ours(demo: Path) -> None:
+    assert fuzz(demo, seed=1, count=5000, use=open_part) > 1500
+
+
+@pytest.mark.slow
+def test_mutated_models_make_an_image_or_are_refused(demo: Path) -> None:
     request = ImageRequest(prompt="a", seed=1, num_inference_steps=2, width=64, height=64)
 
     def draw(folder: Path, _: str) -> None:
-        (_,) = Engine(load_model(folder, device="cpu")).generate([request])
+        (_image,) = Engine(load_model(folder, device="cpu")).generate([request])
 
-    assert fuzz(demo, seed, count=500, use=draw) > 150
+    assert fuzz(demo, seed=2, count=250, use=draw) > 75
