@@ -214,7 +214,7 @@ def _weights(folder: Path) -> list[Path]:
         if WEIGHTS.fullmatch(path.name) and (".fp16" in path.name) == half
     ]
     if not files:
-        raise _refusal(folder, "without weights in .safetensors")
+        raise _refusal(folder, "no weights in .safetensors")
     return [path for path in files if not PIECE.search(path.name)] or files
 
 
