@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model, load_model
 from batch_sdxl.core.engine.schedulers import start_scheduler
-from batch_sdxl.core.models.model import DTYPES
+from batch_sdxl.core.models.spec import DTYPES
 from batch_sdxl.core.numerics import device_class
 from numpy.typing import NDArray
 

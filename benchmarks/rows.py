@@ -15,7 +15,7 @@ from collections import defaultdict
 import torch
 from batch_sdxl.core import Model, load_model
 from batch_sdxl.core.engine.denoiser import Denoiser, Rows
-from batch_sdxl.core.models.model import DTYPES
+from batch_sdxl.core.models.spec import DTYPES
 from batch_sdxl.core.numerics import device_class
 
 

@@ -23,8 +23,7 @@ import numpy as np
 import torch
 from batch_sdxl.core import Engine, ImageRequest, load_model
 from batch_sdxl.core.models import sdxl_config
-from batch_sdxl.core.models.checkpoint import empty
-from batch_sdxl.core.models.model import DEMO_FOLDER
+from batch_sdxl.core.models.load import DEMO_FOLDER
 from batch_sdxl.core.numerics import device_class
 
 Shape = tuple[int, ...]
@@ -111,12 +110,11 @@ def _shapes() -> Iterator[tuple[str, Shape]]:
     assert spec is not None and spec.loader is not None
     layout = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(layout)
-    unet = empty(lambda: UNet2DConditionModel(**sdxl_config.UNET))
-    vae = empty(lambda: AutoencoderKL(**sdxl_config.VAE))
-    first = empty(lambda: CLIPTextModel(CLIPTextConfig(**sdxl_config.TEXT_ENCODER)))
-    second = empty(
-        lambda: CLIPTextModelWithProjection(CLIPTextConfig(**sdxl_config.TEXT_ENCODER_2))
-    )
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**sdxl_config.UNET)
+        vae = AutoencoderKL(**sdxl_config.VAE)
+        first = CLIPTextModel(CLIPTextConfig(**sdxl_config.TEXT_ENCODER))
+        second = CLIPTextModelWithProjection(CLIPTextConfig(**sdxl_config.TEXT_ENCODER_2))
     for name, tensor in unet.state_dict().items():
         yield layout.UNET + layout.original_name(name), tuple(tensor.shape)
     for name, tensor in vae.state_dict().items():

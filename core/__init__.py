@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from .engine.progress import Progress
     from .images.source import SourceImage
     from .models.inversion import with_inversions
+    from .models.load import load_model
     from .models.lora import apply_lora
-    from .models.model import Model, load_model
+    from .models.model import Model
+    from .models.spec import LoraSpec, ModelSpec
     from .numerics import Geometry
     from .replay import Comparison, Replay, reproduce, verify
     from .request.combine import combine
@@ -29,7 +31,9 @@ __all__ = [
     "GeneratedImage",
     "Geometry",
     "ImageRequest",
+    "LoraSpec",
     "Model",
+    "ModelSpec",
     "Progress",
     "Record",
     "Replay",
@@ -48,8 +52,10 @@ _HOMES = {
     "engine.engine": ("Engine", "GeneratedImage"),
     "images.source": ("SourceImage",),
     "models.inversion": ("with_inversions",),
+    "models.load": ("load_model",),
     "models.lora": ("apply_lora",),
-    "models.model": ("Model", "load_model"),
+    "models.model": ("Model",),
+    "models.spec": ("LoraSpec", "ModelSpec"),
     "numerics": ("Geometry",),
     "engine.progress": ("Progress",),
     "replay": ("Comparison", "Replay", "reproduce", "verify"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from .errors import MissingPackage
 
@@ -23,25 +24,21 @@ def check_packages() -> None:
         MissingPackage: one cannot be imported, or is older than requirements.txt asks for.
     """
     for line in REQUIREMENTS.read_text("utf-8").split():
-        name, _, least = line.partition(">=")
-        if name not in _OF_MODELS:
+        wanted = Requirement(line)
+        if wanted.name not in _OF_MODELS:
             continue
         try:
-            got = import_module(name).__version__
+            got = import_module(wanted.name).__version__
         except ImportError as error:
-            raise _missing(name, least, f"none ({error})") from error
-        if _release(got) < _release(least):
-            raise _missing(name, least, got)
+            raise _missing(line, f"none ({error})") from error
+        if not wanted.specifier.contains(got, prereleases=True):
+            raise _missing(line, got)
 
 
-def _release(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version)[:2]))
-
-
-def _missing(name: str, least: str, got: str) -> MissingPackage:
+def _missing(wanted: str, got: str) -> MissingPackage:
     command = [sys.executable, "-m", "pip", "install", "-r", str(REQUIREMENTS)]
     return MissingPackage(
-        f"the Python package {name}, {least} or newer",
+        f"the Python package {wanted}",
         got,
         f"Run `{subprocess.list2cmdline(command)}` and restart.",
     )

@@ -22,8 +22,10 @@ from .finder import Finder, Here, Places
 from .images.source import read_image
 from .models.digest import digest_file
 from .models.inversion import with_inversions
+from .models.load import find_model, load_model
 from .models.lora import apply_lora
-from .models.model import DEMO, Model, find_model, load_model
+from .models.model import Model
+from .models.spec import DEMO
 from .models.vae import own_vae_contents
 from .numerics import Geometry
 from .request.image_request import SizedRequest

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 from ..core.errors import BatchSDXLError, ModelNotFound
+from ..core.models.spec import DEMO, ModelSpec
 from ..host import host
 from ..host.types import MODEL, Inputs, Node
 
 if TYPE_CHECKING:
     from ..core.models.model import Model
 
-DEMO = "demo"
 OWN_VAE = "the model's own"
 
-#: What `noise` offers -> what `load_model` is told.
+#: What `noise` offers -> what a spec says.
 NOISES: dict[str, dict[str, Any]] = {
     "auto": {},
     "epsilon": {"prediction_type": "epsilon", "zero_terminal_snr": False},
@@ -27,8 +27,9 @@ NOISES: dict[str, dict[str, Any]] = {
     "v_prediction, zero SNR": {"prediction_type": "v_prediction", "zero_terminal_snr": True},
 }
 
-#: Models that something still holds (ComfyUI's cache, its memory, or a model with LoRAs), by all
-#: that makes them. It keeps none itself, so that ComfyUI can free them.
+#: Models that something still holds (ComfyUI's cache, its memory, or a model with LoRAs), by their
+#: spec, where their weights lie and the content of their files. It keeps none itself, so that
+#: ComfyUI can free them.
 _loaded: WeakValueDictionary[Hashable, Model] = WeakValueDictionary()
 
 
@@ -113,18 +114,25 @@ class LoadSDXL(Node):
         offload: bool = False,
     ) -> tuple[Model]:
         """Load it, unless somebody still has it."""
-        from ..core.models.inversion import with_inversions
-        from ..core.models.model import load_model
+        from ..core.models.load import load_model
 
         path, vae_path, words = _model_path(model_name), _vae_path(vae), _words()
-        settings: dict[str, Any] = {"dtype": dtype, "offload": offload, "vae": vae_path}
-        settings |= NOISES[noise] | _placement(dtype)
-        key = (path, _digest(path, vae_path, words), *settings.items())
+        place = host.current().placement()
+        device, home = place.get("device"), place.get("home")
+        spec = ModelSpec(
+            model=str(path),
+            dtype=place.get("dtype", dtype) if dtype == "auto" else dtype,
+            device=None if device is None else str(device),
+            vae=None if vae_path is None else str(vae_path),
+            offload=offload,
+            embeddings=tuple((name, str(file)) for name, file in words.items()),
+            tokenizer_folders=tuple(map(str, host.current().tokenizer_folders())),
+            **NOISES[noise],
+        )
+        key = spec, home, _digest(path, vae_path, words)
         model = _loaded.get(key)
         if model is None:
-            folders = host.current().tokenizer_folders()
-            model = load_model(path, tokenizer_folders=folders, **settings)
-            model = _loaded[key] = with_inversions(model, words)
+            model = _loaded[key] = load_model(spec, home=home)
         return (model,)
 
 
@@ -145,17 +153,9 @@ def _words() -> dict[str, Path]:
     }
 
 
-def _placement(dtype: str) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in host.current().placement().items()
-        if name != "dtype" or dtype == "auto"
-    }
-
-
 def _digest(model: str | Path, vae: Path | None, words: Mapping[str, Path]) -> str:
     """SHA-256 over all files."""
-    from ..core.models.model import find_model
+    from ..core.models.load import find_model
 
     with suppress(ModelNotFound):
         model = find_model(model)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model, load_model
-from batch_sdxl.core.models.model import DEMO_FOLDER
+from batch_sdxl.core.models.load import DEMO_FOLDER
 
 
 @pytest.fixture(scope="session")

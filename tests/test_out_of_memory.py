@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 from batch_sdxl.core import Engine, Geometry, ImageRequest, Model
-from batch_sdxl.core.engine.memory import UNET_NUMBERS, VAE_NUMBERS, telling, working_memory
+from batch_sdxl.core.engine.memory import UNET_NUMBERS, VAE_NUMBERS, working_memory
 from batch_sdxl.core.errors import BatchSDXLError, OutOfMemory
 from batch_sdxl.core.models.footprint import footprint
+from batch_sdxl.core.out_of_memory import telling
 
 REQUESTS = [ImageRequest(prompt="a", seed=seed, num_inference_steps=1 + seed) for seed in range(4)]
 

@@ -1,13 +1,16 @@
 """Files that are no SDXL checkpoint are told by their first kilobytes."""
 
 import json
+import pickle
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from batch_sdxl.core import load_model
 from batch_sdxl.core.errors import BatchSDXLError, UnsupportedModel
+from batch_sdxl.core.models.header import read_header
 
 UNET = "model.diffusion_model."
 
@@ -26,7 +29,11 @@ def write_header(path: Path, shapes: dict[str, tuple[int, ...]], size: int | Non
     return path
 
 
-FAMILIES = {
+SDXL_UNET: dict[str, tuple[int, ...]] = {
+    UNET + "input_blocks.0.0.weight": (320, 4, 3, 3),
+    UNET + "label_emb.0.0.weight": (1280, 2816),
+}
+FAMILIES: dict[str, dict[str, tuple[int, ...]]] = {
     "Stable Diffusion 1": {
         "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,)
     },
@@ -40,14 +47,15 @@ FAMILIES = {
     "Playground": {"edm_mean": (4,)},
     "CosXL": {"edm_vpred.sigma_max": ()},
     "VAE alone": {"decoder.conv_in.weight": (512, 4, 3, 3)},
-    "UNet alone": {
-        UNET + "input_blocks.0.0.weight": (320, 4, 3, 3),
-        UNET + "label_emb.0.0.weight": (1280, 2816),
-    },
+    "UNet alone": SDXL_UNET,
+    r"text encoders under names not known here \(text_encoders\.clip_l\.": SDXL_UNET
+    | {"text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc1.bias": (3072,)},
+    "ComfyUI's quantization": SDXL_UNET | {UNET + "out.2.comfy_quant": (20,)},
+    "bitsandbytes": SDXL_UNET | {UNET + "out.2.weight.absmax": (20,)},
     **{
         f"inpainting or editing, with {channels} input channels": {
+            **SDXL_UNET,
             UNET + "input_blocks.0.0.weight": (320, channels, 3, 3),
-            UNET + "label_emb.0.0.weight": (1280, 2816),
         }
         for channels in (8, 9)
     },
@@ -71,6 +79,43 @@ def assert_one_sentence(error: BatchSDXLError, path: Path) -> None:
     assert error.expected and error.action
 
 
+def entry(shape: list[int], start: int, end: int) -> dict[str, Any]:
+    return {"dtype": "F16", "shape": shape, "data_offsets": [start, end]}
+
+
+def whole(entries: dict[str, Any] | bytes, numbers: int = 0, length: int | None = None) -> bytes:
+    """A file with this header, filled up to a length, and so many bytes of numbers."""
+    head = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
+    head = head.ljust(length or 0)
+    return struct.pack("<Q", len(head)) + head + bytes(numbers)
+
+
+@pytest.mark.parametrize("length", [316, 640, 19280])
+def test_a_file_is_judged_by_its_structure_not_its_first_bytes(tmp_path: Path, length: int) -> None:
+    """These lengths of a header begin as a web page, a pickle and a zip file do."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(whole({"a": entry([2], 0, 4)}, 4, length))
+    assert read_header(path).shapes == {"a": (2,)}
+    with pytest.raises(UnsupportedModel, match="no model known here"):
+        load_model(path, device="cpu")
+
+
+@pytest.mark.parametrize("length", [640, 19280])
+def test_the_ending_of_a_pickle_is_refused_whatever_is_in_it(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "model.ckpt"
+    path.write_bytes(whole({"a": entry([2], 0, 4)}, 4, length))
+    with pytest.raises(UnsupportedModel, match="pickled"):
+        read_header(path)
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_renamed_pickle_is_told_by_its_opcodes(tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(pickle.dumps({"state_dict": list(range(10_000))}, protocol))
+    with pytest.raises(UnsupportedModel, match="pickled"):
+        read_header(path)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [
@@ -87,6 +132,23 @@ def assert_one_sentence(error: BatchSDXLError, path: Path) -> None:
         ("model.safetensors", b"\xff" * 10_000, "without a header"),
         ("model.safetensors", struct.pack("<Q", 9) + b'{"a": 1}}', "damaged header"),
         ("model.safetensors", struct.pack("<Q", 9) + b'{"a": [1}', "damaged header"),
+        ("model.safetensors", whole(b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}"), "damaged"),
+        ("model.safetensors", whole(b'{"a":' * 9_000), "damaged header"),
+        ("model.safetensors", struct.pack("<Q", 2**63) + b"{}", "end within the header"),
+        ("model.safetensors", whole({"a": entry([-1, 4], 0, 4)}, 4), "damaged header"),
+        ("model.safetensors", whole({"a": entry([2**40, 2**40], 0, 4)}, 4), "damaged header"),
+        ("model.safetensors", whole({"a": entry([4], 0, 8), "b": entry([4], 0, 8)}, 8), "damaged"),
+        ("model.safetensors", whole({"a": entry([2], 4, 8)}, 8), "damaged header"),
+        ("model.safetensors", whole({"a": entry([2], 0, 4)}, 5), "bytes instead of"),
+        ("model.safetensors", whole({"a": entry([3], 0, 4)}, 4), "damaged header"),
+        ("model.safetensors", whole({"a": entry([2], 0, 4) | {"dtype": "X"}}, 4), "damaged"),
+        # Lengths of a header that begin as a pickle does, or a web page, in a file cut short.
+        (
+            "model.safetensors",
+            whole({"a": entry([2], 0, 4)}, length=640)[:600],
+            "within the header",
+        ),
+        ("model.safetensors", whole({"a": entry([2], 0, 4)}, length=316), "bytes instead of"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused(
@@ -109,6 +171,18 @@ def test_the_true_sizes_are_inferred(tmp_path: Path) -> None:
         "input_blocks.7.0.out_layers.3.weight": (1280, 1280, 3, 3),
         "label_emb.0.0.weight": (1280, 2816),
         "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, 2048),
+        "input_blocks.3.0.op.weight": (320, 320, 3, 3),
+    }
+    depths = {
+        2: [f"input_blocks.{n}" for n in (4, 5)] + [f"output_blocks.{n}" for n in (3, 4, 5)],
+        10: [f"input_blocks.{n}" for n in (7, 8)] + [f"output_blocks.{n}" for n in (0, 1, 2)],
+    }
+    depths[10].append("middle_block")
+    shapes |= {
+        f"{block}.1.transformer_blocks.{n}.norm1.weight": ()
+        for depth, blocks in depths.items()
+        for block in blocks
+        for n in range(depth)
     }
     assert known.unet_config(shapes, 1280) == known.UNET
     first = {

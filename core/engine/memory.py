@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-import torch
-
-from ..errors import OutOfMemory
+from ..out_of_memory import telling
 
 if TYPE_CHECKING:
     from ..models.model import Model
@@ -25,9 +22,6 @@ VAE_NUMBERS = 768
 #: Kernels need room to work in, and the allocator leaves gaps.
 SPARE = 1.5
 
-#: How torch says it where it has no class of its own for it.
-_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
-
 
 def working_memory(engine: Engine, requests: Iterable[ImageRequest]) -> int:
     """Bytes to have free, beside the weights, for the largest call that requests lead to."""
@@ -40,26 +34,6 @@ def working_memory(engine: Engine, requests: Iterable[ImageRequest]) -> int:
             SPARE * VAE_NUMBERS * at_once * model.vae.dtype.itemsize,
         ]
     return int(max(needs))
-
-
-@contextmanager
-def telling(expected: str, action: str) -> Iterator[None]:
-    """Within the block, a shortage of memory is an error of ours.
-
-    Nothing is tried again in another way: calls of another shape would give other bits.
-
-    Raises:
-        OutOfMemory: there is too little.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not _is_shortage(error):
-            raise
-        # They would hold the tensors for as long as somebody looks at the error.
-        traceback.clear_frames(error.__traceback__)
-        said = ". ".join(str(error).split(". ")[:2]).rstrip(".") or type(error).__name__
-        raise OutOfMemory(expected, f"`{said}`", action) from error
 
 
 def telling_of_images(
@@ -83,8 +57,3 @@ def telling_of_images(
 
 def _can_offload(model: Model) -> bool:
     return model.device.type != "cpu" and not model.offload
-
-
-def _is_shortage(error: Exception) -> bool:
-    known = (MemoryError, torch.cuda.OutOfMemoryError)
-    return isinstance(error, known) or any(words in str(error) for words in _WORDS)

@@ -6,7 +6,7 @@ nothing has to be fetched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,16 +24,17 @@ from .sdxl_config import (
     unet_config,
     vae_config,
 )
+from .weights import NEEDLESS, Tensors, empty, fill, mismatch, plain_names, some, text_encoder
 
 UNET = "model.diffusion_model."
 CLIP_L = "conditioner.embedders.0.transformer."
 CLIP_G = "conditioner.embedders.1.model."
 VAE = "first_stage_model."
 
-#: Tensors that older programs saved among the others, and nothing needs.
-_NEEDLESS = ("position_ids", "logit_scale")
 
-Tensors = dict[str, torch.Tensor]
+#: What ComfyUI's fp8 of larger range has beside a `weight`: its factor, and what is no part of it.
+_SCALE = ".scale_weight"
+_OF_SCALED_FP8 = (_SCALE, ".scale_input", "scaled_fp8")
 
 
 class Part(NamedTuple):
@@ -112,17 +113,16 @@ class Checkpoint:
     def _plan(self) -> dict[str, Part]:
         from diffusers import UNet2DConditionModel
         from diffusers.loaders import single_file_utils as convert
-        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
         shapes = self._header.shapes
         second = text_encoder_2_config(below(CLIP_G, shapes))
         first = text_encoder_config(below(CLIP_L, shapes))
         unet = unet_config(below(UNET, shapes), second["projection_dim"])
-        clip_l = empty(lambda: CLIPTextModel(CLIPTextConfig(**first)))
-        clip_g = empty(lambda: CLIPTextModelWithProjection(CLIPTextConfig(**second)))
+        clip_l = empty(lambda: text_encoder(first, projected=False), self.path)
+        clip_g = empty(lambda: text_encoder(second, projected=True), self.path)
 
         def to_clip_l(tensors: Tensors) -> Tensors:
-            return _flat(clip_l, convert.convert_ldm_clip_checkpoint(tensors))
+            return plain_names(clip_l, convert.convert_ldm_clip_checkpoint(tensors))
 
         def to_clip_g(tensors: Tensors) -> Tensors:
             return dict(convert.convert_open_clip_checkpoint(clip_g, tensors, prefix=CLIP_G))
@@ -131,11 +131,11 @@ class Checkpoint:
             return dict(convert.convert_ldm_unet_checkpoint(tensors, unet))
 
         parts = {
-            "unet": Part(UNET, empty(lambda: UNet2DConditionModel(**unet)), to_unet),
+            "unet": Part(UNET, empty(lambda: UNet2DConditionModel(**unet), self.path), to_unet),
             "text_encoder": Part(CLIP_L, clip_l, to_clip_l),
             "text_encoder_2": Part(CLIP_G, clip_g, to_clip_g),
         }
-        return parts | ({"vae": vae_part(VAE, self._header)} if self.has_vae else {})
+        return parts | ({"vae": vae_part(self.path, VAE, self._header)} if self.has_vae else {})
 
 
 def load_vae(path: Path, device: torch.device, dtype: torch.dtype) -> Any:
@@ -147,7 +147,7 @@ def load_vae(path: Path, device: torch.device, dtype: torch.dtype) -> Any:
     header = read_header(path)
     prefix = VAE if any(name.startswith(VAE) for name in header.shapes) else ""
     try:
-        part = vae_part(prefix, header)
+        part = vae_part(path, prefix, header)
     except (LookupError, ValueError) as error:
         raise UnsupportedModel(
             "a VAE of SDXL", f"{path}, without {error}", "Choose a VAE made for SDXL."
@@ -156,8 +156,8 @@ def load_vae(path: Path, device: torch.device, dtype: torch.dtype) -> Any:
     return _load(path, part, device, dtype)
 
 
-def vae_part(prefix: str, header: Header) -> Part:
-    """The VAE among tensors of this prefix.
+def vae_part(path: Path, prefix: str, header: Header) -> Part:
+    """The VAE among a file's tensors of this prefix.
 
     Raises:
         KeyError: there is none.
@@ -168,7 +168,7 @@ def vae_part(prefix: str, header: Header) -> Part:
     shapes = below(prefix, header.shapes)
     is_diffusers = "encoder.down_blocks.0.resnets.0.conv1.weight" in shapes
     config = vae_config(shapes)
-    module = empty(lambda: AutoencoderKL(**config))
+    module = empty(lambda: AutoencoderKL(**config), path)
 
     def convert(tensors: Tensors) -> Tensors:
         return tensors if is_diffusers else dict(convert_ldm_vae_checkpoint(tensors, config))
@@ -181,27 +181,19 @@ def below(prefix: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[in
     return {name[len(prefix) :]: shape for name, shape in shapes.items() if name.startswith(prefix)}
 
 
-def empty(make: Callable[[], Any]) -> Any:
-    """A module whose weights take no memory; other buffers are real."""
-    from accelerate import init_empty_weights
-
-    with init_empty_weights(include_buffers=False):
-        return make()
-
-
-def _flat(module: Any, tensors: Tensors) -> Tensors:
-    """Newer transformers name CLIPTextModel's parts without `text_model.`."""
-    if hasattr(module, "text_model"):
-        return tensors
-    return {name.removeprefix("text_model."): tensor for name, tensor in tensors.items()}
-
-
 def _names(part: Part, header: Header) -> list[str]:
     return [
         name
         for name in header.shapes
-        if name.startswith(part.prefix) and not name.endswith(_NEEDLESS)
+        if name.startswith(part.prefix) and not name.endswith((*NEEDLESS, *_OF_SCALED_FP8))
     ]
+
+
+def _scaled(header: Header) -> set[str]:
+    """The weights that are to be multiplied by a factor."""
+    return {
+        name.removesuffix(_SCALE) + ".weight" for name in header.shapes if name.endswith(_SCALE)
+    }
 
 
 def _check(path: Path, part: Part, header: Header) -> None:
@@ -211,26 +203,25 @@ def _check(path: Path, part: Part, header: Header) -> None:
         UnsupportedModel: they differ.
     """
     names = _names(part, header)
+    for name in _scaled(header):
+        scale = name.removesuffix(".weight") + _SCALE
+        if header.shapes[scale] not in ((), (1,)) or name not in header.shapes:
+            raise _refusal(path, f"with {scale}, which is no factor of a weight")
     tensors = {name: torch.empty(header.shapes[name], device="meta") for name in names}
     try:
         given = part.convert(tensors)
     except (LookupError, AttributeError) as error:  # the conversion relies on some of them
         raise _refusal(path, f"without {error}") from error
-    wanted = part.module.state_dict()
-    missing = sorted(wanted.keys() - given.keys())
-    if missing:
-        raise _refusal(path, f"without {_some(missing)} of {type(part.module).__name__}")
-    for name, tensor in wanted.items():
-        if tensor.shape != given[name].shape:
-            raise _refusal(
-                path, f"with {name} of shape {tuple(given[name].shape)}, not {tuple(tensor.shape)}"
-            )
+    found = mismatch(part.module, given)
+    if found:
+        raise _refusal(path, found)
     if part.prefix == UNET:
         # More than SDXL has would be left out in silence, and the images be wrong.
-        known = {UNET + original_name(name) for name in wanted}
+        layers = part.module.config.layers_per_block
+        known = {UNET + original_name(name, layers) for name in part.module.state_dict()}
         unknown = sorted(set(names) - known)
         if unknown:
-            raise _refusal(path, f"with {_some(unknown)}, which SDXL has not")
+            raise _refusal(path, f"with {some(unknown)}, which SDXL has not")
 
 
 def _load(path: Path, part: Part, device: torch.device, dtype: torch.dtype) -> Any:
@@ -238,20 +229,15 @@ def _load(path: Path, part: Part, device: torch.device, dtype: torch.dtype) -> A
 
     try:
         with safe_open(path, framework="pt") as file:
-            names = _names(part, read_header(path))
-            tensors = part.convert({name: file.get_tensor(name) for name in names})
+            header = read_header(path)
+            tensors = {name: file.get_tensor(name) for name in _names(part, header)}
+            for name in tensors.keys() & _scaled(header):
+                scale = file.get_tensor(name.removesuffix(".weight") + _SCALE)
+                tensors[name] = tensors[name].float() * scale.float().reshape(())
+            tensors = part.convert(tensors)
     except (OSError, SafetensorError) as error:
         raise _refusal(path, f"which cannot be read ({error})") from error
-    placed = {
-        name: tensors[name].to(device, dtype).contiguous() for name in part.module.state_dict()
-    }
-    part.module.load_state_dict(placed, assign=True)
-    return part.module.to(device).eval().requires_grad_(False)
-
-
-def _some(names: Iterable[str]) -> str:
-    first, *others = names
-    return f"{first} and {len(others)} more" if others else first
+    return fill(part.module, tensors, device, dtype)
 
 
 def _refusal(path: Path, found: str) -> UnsupportedModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ..errors import UnsupportedModel
@@ -19,9 +20,14 @@ _OTHERS = {
     "cond_stage_model.transformer.": "a Stable Diffusion 1 model",
     "cond_stage_model.model.": "a Stable Diffusion 2 model",
     "control_model.": "a ControlNet",
+    ".comfy_quant": "weights of ComfyUI's quantization",
+    ".absmax": "weights of 4 or 8 bits with a table (bitsandbytes)",
+    ".qweight": "weights of a few bits (SVDQuant, GPTQ or AWQ)",
     "lora_": "a LoRA",
     ".lora": "a LoRA",
 }
+#: Names of tensors within text encoders, whatever comes before them.
+_ENCODERS = re.compile(r"text_model\.encoder\.layers|transformer\.resblocks|token_embedding")
 _ADVICE = {
     "a LoRA": "Load an SDXL model, and apply the LoRA to it.",
     "a VAE alone": "Load an SDXL model, and give this one as its VAE.",
@@ -67,6 +73,12 @@ def _other_family(header: Header) -> str | None:
     channels = shapes.get(_UNET + "input_blocks.0.0.weight", ())[1:2]
     if channels not in ((), (4,)):
         return f"a model for inpainting or editing, with {channels[0]} input channels"
-    if not (has(_CLIP_L) and has(_CLIP_G)):
-        return "an SDXL UNet alone"
-    return None
+    if has(_CLIP_L) and has(_CLIP_G):
+        return None
+    others = [name for name in names if not name.startswith(_UNET)]
+    encoder = next((name for name in others if _ENCODERS.search(name)), None)
+    return (
+        "an SDXL UNet alone"
+        if encoder is None
+        else f"an SDXL UNet and text encoders under names not known here ({encoder})"
+    )

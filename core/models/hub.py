@@ -11,15 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ModelNotFound, UnsupportedModel
-from .folder import PARTS, DiffusersFolder, read_config, variant
+from .folder import PARTS, PIECE, WEIGHTS, DiffusersFolder, peek, variant
 
 #: Seconds to wait for the hub's first answer.
 _PATIENCE = 10
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+(?<!\.safetensors)(?<!\.ckpt)")
-#: Weights of one part, whole or in pieces; others are of training or other programs.
-_WEIGHTS = re.compile(r"(diffusion_pytorch_)?model(\.fp16)?(-\d+-of-\d+)?(\.fp16)?\.safetensors")
-_PIECE = re.compile(r"-\d+-of-\d+")
 
 
 def is_name(text: str) -> bool:
@@ -106,7 +103,7 @@ def _begun(repository: str) -> Path | None:
 
 def _lacks(folder: Path) -> list[str]:
     """Parts of a cached model that are not there, or not as a whole."""
-    index = read_config(folder / "model_index.json")
+    index = peek(folder / "model_index.json")
     parts = [name for name in PARTS if index.get(name) != [None, None]]
     return [name for name in parts if not _is_whole(folder / name)]
 
@@ -120,13 +117,16 @@ def _is_whole(part: Path) -> bool:
         return "tokenizer.json" in names or {"vocab.json", "merges.txt"} <= names
     ending = "safetensors.index.fp16.json" if variant(part) else "safetensors.index.json"
     indices = [name for name in names if name.endswith(ending)]
-    pieces = {
-        piece
-        for name in indices
-        for piece in read_config(part / name).get("weight_map", {}).values()
-    }
-    whole = {name for name in names if _WEIGHTS.fullmatch(name) and not _PIECE.search(name)}
+    pieces = {piece for name in indices for piece in _pieces(part / name)}
+    whole = {name for name in names if WEIGHTS.fullmatch(name) and not PIECE.search(name)}
     return "config.json" in names and (pieces <= names if pieces else bool(whole))
+
+
+def _pieces(index: Path) -> list[str]:
+    """The files that an index names."""
+    named = peek(index).get("weight_map")
+    files = named.values() if isinstance(named, dict) else []
+    return [file for file in files if isinstance(file, str)]
 
 
 def _of(part: str, files: Sequence[str], pattern: str) -> list[str]:
@@ -136,7 +136,7 @@ def _of(part: str, files: Sequence[str], pattern: str) -> list[str]:
 
 def _weights(part: str, files: Sequence[str], folder: Path, half: bool) -> list[str]:
     """The weights of a part to have, in one variant."""
-    there = _of(part, files, _WEIGHTS.pattern)
+    there = _of(part, files, WEIGHTS.pattern)
     halves = [name for name in there if ".fp16" in name]
     full = [name for name in there if ".fp16" not in name]
     begun = any((folder / name).is_file() for name in full)

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
 
 from ..errors import ModelNotFound, UnsupportedModel
 from .digest import digest_file
 from .header import read_header
-
-if TYPE_CHECKING:
-    from .model import Model
+from .model import Model, TextualInversion
 
 #: Names of the vectors for both text encoders, as different trainers call them.
 _NAMES = (("clip_l", "clip_g"), ("text_encoders_0", "text_encoders_1"))
-
-
-@dataclass(frozen=True, eq=False)
-class TextualInversion:
-    """A learned word.
-
-    Attributes:
-        digest: SHA-256 of its file.
-        vectors: for each text encoder (N, its width) fp32 on the CPU, N tokens' worth.
-    """
-
-    digest: str
-    vectors: tuple[torch.Tensor, torch.Tensor]
 
 
 class Inversions(Mapping[str, TextualInversion]):
@@ -80,8 +62,14 @@ def with_inversions(model: Model, paths: Mapping[str, Path]) -> Model:
     widths = tuple(encoder.config.hidden_size for encoder in model.text_encoders)
     known = model.inversions.paths if isinstance(model.inversions, Inversions) else {}
     inversions = Inversions({**known, **paths}, widths)
-    base = None if model.base is None else replace(model.base, inversions=inversions)
-    return replace(model, inversions=inversions, base=base)
+    base = None if model.base is None else _with(model.base, inversions)
+    return replace(_with(model, inversions), base=base)
+
+
+def _with(model: Model, inversions: Inversions) -> Model:
+    embeddings = {name: str(path.absolute()) for name, path in inversions.paths.items()}
+    spec = replace(model.spec, embeddings=tuple(embeddings.items()))
+    return replace(model, inversions=inversions, spec=spec)
 
 
 def _read(path: Path, widths: tuple[int, ...]) -> TextualInversion:

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import InvalidRequest, ModelNotFound
+from ..errors import ModelNotFound
 from ..numerics import deterministic
 from .contents import Contents
-from .lora_file import Changes, Factors, read_lora
-from .model import Model
-
-
-@dataclass(frozen=True, eq=False)
-class Lora:
-    """A LoRA as it is applied.
-
-    Attributes:
-        name: of its file, without ending.
-        digest: SHA-256 of its content.
-        weight: factor of its changes to the UNet.
-        text_weight: factor of its changes to the text encoders.
-        changes: read from the file.
-    """
-
-    name: str
-    digest: str
-    weight: float
-    text_weight: float
-    changes: Changes
+from .lora_file import Factors, read_lora
+from .model import Lora, Model
+from .spec import LoraSpec
 
 
 def apply_lora(
@@ -57,12 +38,9 @@ def apply_lora(
         UnsupportedModel: it is not a LoRA for SDXL, or of a kind that is not supported.
         InvalidRequest: a weight is not a finite number.
     """
+    LoraSpec(str(path), weight, text_weight)  # checks them
     path = Path(path)
     text_weight = weight if text_weight is None else text_weight
-    if not (math.isfinite(weight) and math.isfinite(text_weight)):
-        raise InvalidRequest(
-            "finite weights of a LoRA", f"{weight} and {text_weight}", "0.5 to 1 is common."
-        )
     if not path.is_file():
         raise ModelNotFound("a LoRA, a .safetensors file", str(path), "Check the name.")
     base = model.base or model
@@ -72,7 +50,8 @@ def apply_lora(
     on_text = float(text_weight) if changes.keys() - {"unet"} else 0.0
     if not on_unet and not on_text:
         return model
-    lora = Lora(path.stem, Contents(path, (path,)).digest, on_unet, on_text, changes)
+    digest = Contents(path, (path,)).digest
+    lora = Lora(path.stem, str(path.absolute()), digest, on_unet, on_text, changes)
     return _with_loras(base, sorted((*model.loras, lora), key=_order))
 
 
@@ -99,9 +78,11 @@ def _with_loras(base: Model, loras: Sequence[Lora]) -> Model:
         )
         for name, module in _components(base).items()
     }
+    specs = [LoraSpec(lora.path, lora.weight, lora.text_weight) for lora in loras]
     lines = [f"lora {lora.digest} {lora.weight!r} {lora.text_weight!r}" for lora in loras]
     return replace(
         base,
+        spec=replace(base.spec, loras=tuple(specs)),
         contents=base.contents.changed(*lines),
         unet=changed["unet"],
         text_encoders=(changed["text_encoder"], changed["text_encoder_2"]),

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+#: Pixels of a side that one latent stands for: width and height of an image are multiples of it.
+PIXELS_PER_LATENT = 8
+
 #: Channels of one attention head, in UNet and text encoders alike.
 _HEAD = 64
 
@@ -85,6 +88,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 def unet_config(shapes: Shapes, pooled: int) -> dict[str, Any]:
     """Of a UNet whose tensors have these original names, without prefix, and shapes.
 
+    It has SDXL's three levels; how many blocks each has is counted, since distilled models
+    (SSD-1B, Segmind-Vega, KOALA: arXiv:2401.02677, arXiv:2312.04005) have fewer.
+
     Args:
         shapes: of its tensors.
         pooled: width of the pooled text, which is added to the time together with six sizes.
@@ -92,14 +98,55 @@ def unet_config(shapes: Shapes, pooled: int) -> dict[str, Any]:
     Raises:
         KeyError: a tensor that tells a width is missing.
     """
-    widths = tuple(shapes[f"input_blocks.{n}.0.out_layers.3.weight"][0] for n in (1, 4, 7))
+    # A level's residual blocks end in a downsampler, the first block is a convolution.
+    layers = next((n for n in range(1, 5) if f"input_blocks.{n + 1}.0.op.weight" in shapes), 2)
+    first = range(1, 3 * (layers + 1), layers + 1)
+    widths = tuple(shapes[f"input_blocks.{n}.0.out_layers.3.weight"][0] for n in first)
     added = shapes["label_emb.0.0.weight"][1]
-    return UNET | {
-        "block_out_channels": widths,
-        "attention_head_dim": tuple(_heads(width) for width in widths),
-        "cross_attention_dim": shapes["input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"][1],
-        "projection_class_embeddings_input_dim": added,
-        "addition_time_embed_dim": (added - pooled) // 6,
+    context = next(iter(n for n in shapes if n.endswith("transformer_blocks.0.attn2.to_k.weight")))
+    return (
+        UNET
+        | _blocks(shapes, layers)
+        | {
+            "block_out_channels": widths,
+            "attention_head_dim": tuple(_heads(width) for width in widths),
+            "cross_attention_dim": shapes[context][1],
+            "projection_class_embeddings_input_dim": added,
+            "addition_time_embed_dim": (added - pooled) // 6,
+        }
+    )
+
+
+def _blocks(shapes: Shapes, layers: int) -> dict[str, Any]:
+    """How many blocks there are, and of what kind; nothing where they are SDXL's own."""
+
+    def depth(block: str) -> int:
+        names = (f"{block}.1.transformer_blocks.{n}.norm1.weight" for n in range(25))
+        return sum(name in shapes for name in names)
+
+    down = [
+        tuple(depth(f"input_blocks.{1 + level * (layers + 1) + n}") for n in range(layers))
+        for level in range(3)
+    ]
+    up = [
+        tuple(depth(f"output_blocks.{level * (layers + 1) + n}") for n in range(layers + 1))
+        for level in range(3)
+    ]
+    middle = depth("middle_block")
+    if (down, middle, up) == ([(0,) * 2, (2,) * 2, (10,) * 2], 10, [(10,) * 3, (2,) * 3, (0,) * 3]):
+        return {}
+    rest = "UNetMidBlock2D" if "middle_block.0.in_layers.2.weight" in shapes else None
+    return {
+        "layers_per_block": layers,
+        "down_block_types": tuple(
+            "CrossAttnDownBlock2D" if any(level) else "DownBlock2D" for level in down
+        ),
+        "mid_block_type": "UNetMidBlock2DCrossAttn" if middle else rest,
+        "up_block_types": tuple(
+            "CrossAttnUpBlock2D" if any(level) else "UpBlock2D" for level in up
+        ),
+        "transformer_layers_per_block": tuple(down),
+        "reverse_transformer_layers_per_block": tuple(up),
     }
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ..errors import ModelNotFound
 from ..numerics import deterministic
-from ..request.image_request import PIXELS_PER_LATENT
 from .checkpoint import load_vae
 from .contents import Contents
 from .folder import load_part, part_files, upcasts
-
-if TYPE_CHECKING:
-    from .model import Model
+from .model import Model
+from .sdxl_config import PIXELS_PER_LATENT
 
 
 def vae_dtype(force_upcast: bool, dtype: torch.dtype) -> torch.dtype:

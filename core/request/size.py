@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..models.sdxl_config import PIXELS_PER_LATENT
 from .fields import Condition, declare
 from .kinds import Pixels, Whole
 
-#: Width and height must be a multiple of this, the pixels of one latent.
-PIXELS_PER_LATENT = 8
 #: Pixels of the longest side.
 MAX_SIDE = 16384
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from ..errors import InvalidPrompts
-from ..models.inversion import TextualInversion
+from ..models.model import TextualInversion
 from .syntax import Piece, parse
 
 #: A word of at least so many tokens may be cut at the end of a chunk (ComfyUI's number).

@@ -102,7 +102,7 @@ def _said(error: Exception) -> str:
 
 
 def _place() -> torch.device:
-    from ...core.models.model import default_device
+    from ...core.models.load import default_device
 
     return default_device()
 
@@ -140,7 +140,7 @@ def _open(name: str, ready: bool) -> _Model:
     from huggingface_hub import constants
 
     from ...core.models.hub import find_cached, is_name
-    from ...core.models.model import find_model, open_model
+    from ...core.models.load import find_model, open_model
 
     here = Path(name).exists() or not is_name(name) or find_cached(name)
     if not here and not constants.HF_HUB_OFFLINE:
@@ -150,28 +150,22 @@ def _open(name: str, ready: bool) -> _Model:
 
 
 def _precision(asked: str, place: torch.device) -> Json:
-    from ...core.models.model import auto_dtype
+    from ...core.models.load import auto_dtype, dtype_word
 
     dtype, reason = auto_dtype(place)
     if asked != "auto":
         return {"dtype": asked, "why": "asked for"}
-    return {"dtype": _dtype_name(dtype), "why": reason}
-
-
-def _dtype_name(dtype: torch.dtype) -> str:
-    from ...core.models.model import DTYPES
-
-    return next(name for name, value in DTYPES.items() if value == dtype)
+    return {"dtype": dtype_word(dtype), "why": reason}
 
 
 def _footprints(model: _Model, precision: Json, place: torch.device) -> dict[str, Footprint]:
     """In the precision that it would have, and in half of it if that is fp32."""
     from ...core.models.footprint import footprint
-    from ...core.models.model import DTYPES
+    from ...core.models.load import torch_dtype
 
     half = "fp16" if place.type == "cuda" else "bf16"
     names = [precision["dtype"], *([half] if precision["dtype"] == "fp32" else [])]
-    return {name: footprint(model.source, DTYPES[name]) for name in names}
+    return {name: footprint(model.source, torch_dtype(name)) for name in names}
 
 
 def _native_size(model: _Model) -> int:
@@ -183,6 +177,8 @@ def _native_size(model: _Model) -> int:
 
 
 def _weights(model: _Model, needs: dict[str, Footprint], native: int) -> Json:
+    from ...core.models.load import dtype_word
+
     (footprint, *_) = needs.values()
     return {
         "name": model.name,
@@ -191,7 +187,7 @@ def _weights(model: _Model, needs: dict[str, Footprint], native: int) -> Json:
         "unet": footprint.unet,
         "text_encoders": footprint.text_encoders,
         "vae": footprint.vae,
-        "vae_dtype": _dtype_name(footprint.vae_dtype),
+        "vae_dtype": dtype_word(footprint.vae_dtype),
     }
 
 
@@ -263,7 +259,7 @@ def _folders(model: _Model) -> Json:
     """Where models and CLIP's tokenizer are found; a diffusers folder brings its own."""
     from huggingface_hub import constants
 
-    from ...core.models.tokenizer import find_tokenizer
+    from ...core.models.tokenizer_files import find_tokenizer
 
     tokenizer = model.path
     if model.path is None or model.path.is_file():

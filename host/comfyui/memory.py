@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from ...core.engine.memory import telling
+from ...core.out_of_memory import telling
 
 if TYPE_CHECKING:
     from ...core.models.model import Model

@@ -28,7 +28,7 @@ def test_a_model_says_what_to_install(comfyui_without_diffusers: Any) -> None:
     (told,) = [said for kind, said in entry["status"]["messages"] if kind == "execution_error"]
     assert told["node_type"] == "BatchSDXL_LoadSDXL"
     assert told["exception_type"] == "batch_sdxl.MissingPackage"
-    assert "diffusers, 0.42 or newer, got none (no diffusers here)" in told["exception_message"]
+    assert "diffusers>=0.42, got none (no diffusers here)" in told["exception_message"]
     assert "-m pip install -r " in told["exception_message"]
 
 

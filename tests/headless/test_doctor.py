@@ -12,7 +12,7 @@ import torch
 from batch_sdxl.core import Geometry, Model
 from batch_sdxl.core.models import footprint as footprints
 from batch_sdxl.core.models.footprint import Footprint, LiveTensors, footprint
-from batch_sdxl.core.models.model import open_model
+from batch_sdxl.core.models.load import open_model
 from batch_sdxl.headless.cli import doctor
 from batch_sdxl.headless.cli.diagnosis import WIDTH, to_text
 from batch_sdxl.headless.cli.doctor import examine

@@ -259,7 +259,7 @@ def test_a_file_downloads_no_model(
         asked.append(name)
         raise ModelNotFound("a", "b", "c")
 
-    monkeypatch.setattr("batch_sdxl.core.models.model.fetch_model", refuse)
+    monkeypatch.setattr("batch_sdxl.core.models.load.fetch_model", refuse)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(file.parent / "none"))
     assert main(["verify", str(other)]) == 2
     assert "--model some-one/sdxl" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from batch_sdxl.core.models.model import DEMO_FOLDER
+from batch_sdxl.core.models.load import DEMO_FOLDER
 from batch_sdxl.core.models.original_names import original_name
 from batch_sdxl.core.models.sdxl_config import SCHEDULER
 from safetensors.torch import load_file, save_file

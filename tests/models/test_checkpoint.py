@@ -11,7 +11,8 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model, load_model
 from batch_sdxl.core.errors import UnsupportedModel
-from batch_sdxl.core.models.model import DEMO_FOLDER
+from batch_sdxl.core.models.load import DEMO_FOLDER
+from batch_sdxl.core.models.original_names import original_name
 from safetensors.torch import load_file, save_file
 
 Save = Callable[..., Path]
@@ -192,13 +193,13 @@ def test_a_missing_tensor_is_told_before_anything_is_read(
     save: Save, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save({name: None})
-    monkeypatch.setattr("safetensors.safe_open", None)
+    monkeypatch.setattr("batch_sdxl.core.models.checkpoint._load", None)
     with pytest.raises(UnsupportedModel, match=r"whole SDXL checkpoint.*without "):
         load_model(path, device="cpu")
 
 
 def test_tensors_that_sdxl_has_not_are_told(save: Save) -> None:
-    path = save({UNET + "input_blocks.1.1.transformer_blocks.0.norm1.weight": torch.ones(32)})
+    path = save({UNET + "input_blocks.1.1.norm1.weight": torch.ones(32)})
     with pytest.raises(UnsupportedModel, match=r"input_blocks\.1\.1.*which SDXL has not"):
         load_model(path, device="cpu")
 
@@ -207,3 +208,88 @@ def test_a_tensor_of_another_shape_is_told(save: Save) -> None:
     path = save({UNET + "input_blocks.2.0.emb_layers.1.weight": torch.ones(32, 4)})
     with pytest.raises(UnsupportedModel, match="of shape"):
         load_model(path, device="cpu")
+
+
+#: Layers of a level, transformer blocks of each layer on the way down and up, and in the middle.
+DISTILLED = {
+    "SSD-1B": (2, [(0, 0), (2, 2), (4, 4)], [(4, 4, 10), (2, 1, 1), (0, 0, 0)], "UNetMidBlock2D"),
+    "Segmind-Vega": (
+        2,
+        [(0, 0), (1, 1), (2, 2)],
+        [(2, 2, 2), (1, 1, 1), (0,) * 3],
+        "UNetMidBlock2D",
+    ),
+    "KOALA-700M": (1, [(0,), (2,), (5,)], [(5, 5), (2, 2), (0, 0)], None),
+    "KOALA-1B": (1, [(0,), (2,), (6,)], [(6, 6), (2, 2), (0, 0)], "UNetMidBlock2DCrossAttn"),
+}
+
+
+@pytest.fixture(params=DISTILLED)
+def distilled(request: pytest.FixtureRequest) -> Any:
+    """A UNet of SDXL's kind with fewer blocks, of the other parts' widths."""
+    from diffusers import UNet2DConditionModel
+
+    layers, down, up, middle = DISTILLED[request.param]
+    torch.manual_seed(1)
+    return UNet2DConditionModel(
+        sample_size=128,
+        block_out_channels=(32, 64, 128),
+        layers_per_block=layers,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        mid_block_type=middle,
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=[list(level) for level in down],
+        reverse_transformer_layers_per_block=[list(level) for level in up],
+        attention_head_dim=(1, 1, 2),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=16,
+        projection_class_embeddings_input_dim=128 + 6 * 16,
+        cross_attention_dim=160,
+    )
+
+
+def test_a_unet_with_fewer_blocks_is_loaded_as_what_it_is(
+    distilled: Any, folder: Path, tensors: Tensors, save: Save, tmp_path: Path
+) -> None:
+    layers = distilled.config.layers_per_block
+    weights = distilled.state_dict()
+    own = {UNET + original_name(name, layers): tensor for name, tensor in weights.items()}
+    gone: dict[str, torch.Tensor | None] = {n: None for n in tensors if n.startswith(UNET)}
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    shutil.rmtree(copy / "unet")
+    distilled.save_pretrained(copy / "unet")
+    for path in (save(gone | own), copy):
+        model = load_model(path, device="cpu", dtype="fp32")
+        loaded = model.unet.state_dict()
+        assert loaded.keys() == weights.keys()
+        assert all(torch.equal(loaded[name], weights[name]) for name in weights)
+
+
+def test_weights_in_scaled_fp8_are_multiplied_by_their_factors(
+    tensors: Tensors, save: Save
+) -> None:
+    name, encoder = UNET + "middle_block.1.proj_in", CLIP_G + "transformer.resblocks.0.mlp.c_fc"
+    changes: Tensors = {UNET + "scaled_fp8": torch.empty(0, dtype=torch.float8_e4m3fn)}
+    expected: Tensors = {}
+    for base, factor in ((name, 0.25), (encoder, 3.0)):
+        small = tensors[base + ".weight"].to(torch.float8_e4m3fn)
+        changes |= {
+            base + ".weight": small,
+            base + ".scale_weight": torch.tensor(factor),
+            base + ".scale_input": torch.tensor([1.0]),
+        }
+        expected[base] = small.float() * factor
+    model = load_model(save(changes), device="cpu", dtype="fp32")
+    text = model.text_encoders[1].text_model.encoder.layers[0].mlp.fc1
+    assert torch.equal(model.unet.mid_block.attentions[0].proj_in.weight, expected[name])
+    assert torch.equal(text.weight, expected[encoder])
+
+
+def test_factors_that_are_none_are_refused(save: Save) -> None:
+    for changes in (
+        {UNET + "middle_block.1.proj_in.scale_weight": torch.ones(128)},
+        {UNET + "middle_block.9.scale_weight": torch.ones(())},
+    ):
+        with pytest.raises(UnsupportedModel, match="no factor of a weight"):
+            load_model(save(changes), device="cpu")
