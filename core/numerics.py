@@ -142,7 +142,7 @@ def _cuda_libraries() -> dict[str, Any]:
         return {}
     blas = torch.backends.cuda.preferred_blas_library()
     return {
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "cublas": f"{torch.version.cuda} {str(blas).rpartition('.')[2]}",
     }
 

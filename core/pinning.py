@@ -77,11 +77,15 @@ def _general() -> Iterator[_Setting]:
     yield _Setting(_flushes_denormals, torch.set_flush_denormal, False)
     yield from _attribute(backends.mkldnn, "enabled", True)
     yield from _attribute(backends.mkldnn, "deterministic", False)
-    yield from _attribute(backends.nnpack, "enabled", True)
-    # The word for all comes before those for one library each, which it sets.
-    yield _Setting(_matmul_precision, _set_matmul_precision, "highest")
-    for library, operation in (("mkldnn", "matmul"), ("mkldnn", "conv"), ("cuda", "matmul")):
-        yield from _precision(library, operation)
+    yield _Setting(torch._C._get_nnpack_enabled, torch._C._set_nnpack_enabled, True)
+    yield _exact_products(
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+        "highest",
+        ("mkldnn", "matmul"),
+        ("mkldnn", "conv"),
+        ("cuda", "matmul"),
+    )
     yield _Setting(cuda.flash_sdp_enabled, cuda.enable_flash_sdp, True)
     yield _Setting(cuda.math_sdp_enabled, cuda.enable_math_sdp, True)
     yield _Setting(cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, True)
@@ -107,10 +111,13 @@ def _cuda() -> Iterator[_Setting]:
     yield from _attribute(cudnn, "enabled", True)
     yield from _attribute(cudnn, "benchmark", False)
     yield from _attribute(cudnn, "deterministic", True)
-    if hasattr(torch._C, "_get_fp32_precision_getter"):
-        yield from _precision("cuda", "conv")
-    else:
-        yield from _attribute(cudnn, "allow_tf32", False)
+    yield _exact_products(
+        torch._C._get_cudnn_allow_tf32,
+        torch._C._set_cudnn_allow_tf32,
+        False,
+        ("cuda", "conv"),
+        ("cuda", "rnn"),
+    )
     yield from _attribute(cuda.matmul, "allow_fp16_accumulation", False)
     yield _reduction("allow_fp16_reduced_precision_reduction")
     yield _reduction("allow_bf16_reduced_precision_reduction")
@@ -137,27 +144,36 @@ def _autocast(kind: str) -> Iterator[_Setting]:
     )
 
 
-def _precision(library: str, operation: str) -> Iterator[_Setting]:
-    """How exactly a library multiplies fp32; by default that is as exactly as fp32 can."""
-    if not hasattr(torch._C, "_get_fp32_precision_getter"):
-        return
+def _exact_products(
+    read_word: Callable[[], Any],
+    write_word: Callable[[Any], Any],
+    exact_word: Any,
+    *operations: tuple[str, str],
+) -> _Setting:
+    """That products of fp32 are made in no less.
 
-    def read() -> str:
-        found: str = torch._C._get_fp32_precision_getter(library, operation)
-        return "ieee" if found == "none" else found
+    Torch has one word for several libraries, and since 2.9 one for each operation of each, which
+    the first sets too. Neither can be put back without the other.
+    """
+    own = operations if hasattr(torch._C, "_get_fp32_precision_getter") else ()
+    exact = (exact_word, *("ieee" for _ in own))
 
-    yield _Setting(read, partial(torch._C._set_fp32_precision_setter, library, operation), "ieee")
+    def read() -> tuple[Any, ...]:
+        try:
+            word = read_word()
+        except RuntimeError:  # one word can't say what the operations' own do
+            word = None
+        found = [torch._C._get_fp32_precision_getter(*operation) for operation in own]
+        is_exact = word in (exact_word, None) and all(each in ("ieee", "none") for each in found)
+        return exact if is_exact else (word, *found)
 
+    def write(words: tuple[Any, ...]) -> None:
+        if words[0] is not None:
+            write_word(words[0])
+        for operation, word in zip(own, words[1:], strict=True):
+            torch._C._set_fp32_precision_setter(*operation, word)
 
-def _matmul_precision() -> str:
-    try:
-        return torch.get_float32_matmul_precision()
-    except RuntimeError:  # some library has a word of its own, which is pinned after this one
-        return "highest"
-
-
-def _set_matmul_precision(precision: str) -> None:
-    torch.set_float32_matmul_precision(precision)
+    return _Setting(read, write, exact)
 
 
 #: The smallest number of Python's that is not denormal.
