@@ -52,6 +52,15 @@ class Rows:
             )
         )
 
+    def first(self, count: int) -> Rows:
+        """So many of them."""
+        return self.map(lambda part: part[:count])
+
+    def repeated(self, size: int) -> Rows:
+        """The rows over and over, up to `size` of them."""
+        order = torch.arange(size) % len(self)
+        return self.map(lambda part: part[order.to(part.device)])
+
     @property
     def shape(self) -> Hashable:
         """What kernels are chosen by, beside the number of rows."""
