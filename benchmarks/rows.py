@@ -3,7 +3,7 @@
     python benchmarks/rows.py [--model demo] [--size 128] [--most 16]
 
 Prints, for each dtype, groups of numbers of rows that agree with each other: as the UNet is, and
-as the engine calls it (linear layers over whole rows padded to a multiple of four rows). Then
+as the engine calls it (with `RowLinear`). Then
 whether a row's place among the others matters at the largest number.
 """
 
@@ -14,9 +14,14 @@ from collections import defaultdict
 
 import torch
 from batch_sdxl.core import Model, load_model
-from batch_sdxl.core.engine.denoiser import Denoiser, Rows
+from batch_sdxl.core.engine.conditions.size import SizeCondition
+from batch_sdxl.core.engine.conditions.text import TextCondition
+from batch_sdxl.core.engine.denoiser import Denoiser
+from batch_sdxl.core.engine.rows import Rows
+from batch_sdxl.core.models.row_linear import RowLinear
 from batch_sdxl.core.models.spec import DTYPES
 from batch_sdxl.core.numerics import device_class
+from batch_sdxl.core.pinning import pinned
 
 
 def main() -> None:
@@ -31,12 +36,13 @@ def main() -> None:
         model = load_model(args.model, dtype=dtype)
         rows = _rows(model, args.size, args.most)
         print(f"{device_class(model.device)}, {torch.get_num_threads()} threads, {dtype}")
-        for name, padded in (("as it is", False), ("as the engine calls it", True)):
+        for name, make in (("as it is", _as_it_was), ("as the engine calls it", Denoiser)):
+            denoise = make(model)
             groups = defaultdict(list)
             for count in range(1, args.most + 1):
-                groups[_bits(model, rows, count, 0, padded)].append(count)
+                groups[_bits(denoise, rows, count, 0)].append(count)
             print(f"  {name}: {'   '.join(str(group) for group in groups.values())}")
-        places = {_bits(model, rows, args.most, place, True) for place in range(args.most)}
+        places = {_bits(denoise, rows, args.most, place) for place in range(args.most)}
         print(f"  places of a row at {args.most} rows: {len(places)} different results")
 
 
@@ -48,36 +54,31 @@ def _rows(model: Model, size: int, count: int) -> Rows:
     return Rows(
         torch.randn(count, 4, size // 8, size // 8, generator=draw),
         torch.linspace(1, 981, count),
-        torch.randn(count, 77, width, generator=draw).to(**place),
-        torch.randn(count, pooled, generator=draw).to(**place),
-        torch.tensor([[float(size), size, 0, 0, size, size]] * count),
+        (
+            TextCondition(
+                torch.randn(count, 77, width, generator=draw).to(**place),
+                torch.randn(count, pooled, generator=draw).to(**place),
+            ),
+            SizeCondition(torch.tensor([[float(size), size, 0, 0, size, size]] * count)),
+        ),
     )
 
 
-def _bits(model: Model, rows: Rows, count: int, place: int, padded: bool) -> bytes:
+def _bits(denoise: Denoiser, rows: Rows, count: int, place: int) -> bytes:
     """The first row's result in a call of so many rows, with that row at some place."""
     order = [*range(1, place + 1), 0, *range(place + 1, count)]
-    call = Denoiser(model)._call if padded else _plain(model)
-    return bytes(call(Rows(*(part[order] for part in rows)))[place].numpy().tobytes())
+    with pinned(denoise._model.device):
+        result = denoise._call(rows.map(lambda part: part[order]))
+    return bytes(result[place].numpy().tobytes())
 
 
-def _plain(model: Model):  # type: ignore[no-untyped-def]
-    @torch.inference_mode()
-    def call(rows: Rows) -> torch.Tensor:
-        (output,) = model.unet(
-            rows.sample.to(model.device, model.dtype),
-            rows.timestep.to(model.device),
-            encoder_hidden_states=rows.prompt_embeds,
-            added_cond_kwargs={
-                "text_embeds": rows.pooled_prompt_embeds,
-                "time_ids": rows.time_ids.to(model.device, model.dtype),
-            },
-            return_dict=False,
-        )
-        result: torch.Tensor = output.float().cpu()
-        return result
-
-    return call
+def _as_it_was(model: Model) -> Denoiser:
+    """One whose UNet has plain linear layers over whole rows."""
+    denoise = Denoiser(model)
+    for module in model.unet.modules():
+        if isinstance(module, RowLinear):
+            module.__class__ = torch.nn.Linear
+    return denoise
 
 
 if __name__ == "__main__":

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from .errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from .models.model import Model
+from .pinning import pinned
 
 #: Largest image in pixels -> rows of one UNet call, by kind of device. A fixed rule, blind to free
 #: memory, since that changes from run to run.
@@ -24,6 +22,19 @@ _ROWS = {
     "cuda": ((512**2, 16), (1024**2, 8), (1536**2, 4)),
 }
 
+
+#: What libraries read of the environment, once, to choose their kernels.
+_ENVIRONMENT = (
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+)
 
 #: It is part of every image's record, and takes milliseconds to read.
 _version = cache(version)
@@ -67,24 +78,72 @@ class Geometry:
         return cls(next((rows for limit, rows in rules if width * height <= limit), 2))
 
 
-def fingerprint(model: Model, geometry: Geometry) -> dict[str, Any]:
+def fingerprint(
+    device: torch.device,
+    dtype: torch.dtype,
+    vae_dtype: torch.dtype,
+    geometry: Geometry,
+    attention: str,
+) -> dict[str, Any]:
     """The numerics in plain values: where two are equal, equal requests give equal bits.
+
+    What can be pinned is not in it (`pinning.py`).
+
+    Args:
+        device: that the model runs on.
+        dtype: of its UNet and text encoders.
+        vae_dtype: of its VAE.
+        geometry: of the calls.
+        attention: of `models.attention.attention_of`.
 
     Returns:
         `device` (its class, not its number), `dtype` and `vae_dtype`, `rows`, `vae_tile` if there
         is one, `threads` (of a CPU, whose sums are split among them), `attention`, and the versions
-        of `torch`, `diffusers` and `transformers`.
+        of `torch`, `diffusers` and `transformers`; on CUDA those of `cudnn` and `cublas`.
+        `environment` if variables are set that choose kernels, and `denormals` if threads of torch
+        take the smallest numbers for zero.
     """
-    on_cpu = model.device.type == "cpu"
-    return {
-        "device": device_class(model.device),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "vae_dtype": str(model.vae.dtype).removeprefix("torch."),
+    on_cpu = device.type == "cpu"
+    numerics: dict[str, Any] = {
+        "device": device_class(device),
+        "dtype": str(dtype).removeprefix("torch."),
+        "vae_dtype": str(vae_dtype).removeprefix("torch."),
         "rows": geometry.rows,
-        **({"vae_tile": geometry.vae_tile} if geometry.vae_tile else {}),
         "threads": torch.get_num_threads() if on_cpu else None,
-        "attention": "sdpa",
+        "attention": attention,
         **{name: _version(name) for name in ("torch", "diffusers", "transformers")},
+    }
+    if geometry.vae_tile:
+        numerics["vae_tile"] = geometry.vae_tile
+    if chosen := [f"{name}={os.environ[name]}" for name in _ENVIRONMENT if os.environ.get(name)]:
+        numerics["environment"] = " ".join(chosen)
+    if _pool_flushes_denormals(threading.get_ident(), torch.get_num_threads()):
+        numerics["denormals"] = "zero"
+    return numerics if on_cpu else numerics | _cuda_libraries()
+
+
+@cache
+def _pool_flushes_denormals(thread: int, size: int) -> bool:
+    """Whether a thread of torch's pool does: each has a flag of its own, which none but it can set.
+
+    Threads get it from the one that started them, so it matters what the process did before.
+
+    Args:
+        thread: that the pool belongs to, the current one.
+        size: of the pool, the current one.
+    """
+    with pinned(torch.device("cpu")):
+        # As many numbers as make torch use all its threads.
+        return not bool(torch.full((size * 2**16,), 2.0**-140).mul(1.0).all())
+
+
+def _cuda_libraries() -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        return {}
+    blas = torch.backends.cuda.preferred_blas_library()
+    return {
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        "cublas": f"{torch.version.cuda} {str(blas).rpartition('.')[2]}",
     }
 
 
@@ -96,19 +155,3 @@ def device_class(device: torch.device) -> str:
     architecture = f"sm_{properties.major}{properties.minor}"
     # Libraries plan by the number of multiprocessors, which partitioned cards have fewer of.
     return f"cuda {properties.name} {architecture} {properties.multi_processor_count} SMs"
-
-
-@contextmanager
-def deterministic(device: torch.device) -> Iterator[None]:
-    """Set the flags that make equal calls give equal bits, and put them back afterwards."""
-    if device.type != "cuda":
-        yield
-        return
-    cudnn = torch.backends.cudnn
-    with cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        tf32 = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = False
-        try:
-            yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = tf32

@@ -1,51 +1,81 @@
-"""Calls of any even number of rows give a row the same bits, or are not made."""
+"""A row's bits do not depend on the others, in calls as small as the machine allows."""
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
-from batch_sdxl.core import Geometry, Model
-from batch_sdxl.core.engine.denoiser import Denoiser, Rows
+from batch_sdxl.core import Engine, Geometry, ImageRequest, Model
+from batch_sdxl.core.engine.conditions.condition import Condition
+from batch_sdxl.core.engine.conditions.size import SizeCondition
+from batch_sdxl.core.engine.conditions.text import TextCondition
+from batch_sdxl.core.engine.denoiser import Denoiser
+from batch_sdxl.core.engine.rows import Rows
+from batch_sdxl.core.models.row_linear import RowLinear, use_row_linears
+from batch_sdxl.core.pinning import pinned
+
+
+@pytest.fixture
+def fresh(tiny: Model) -> Model:
+    """The tiny model with a UNet that nothing has been found out about."""
+    return replace(tiny, unet=copy.deepcopy(tiny.unet))
 
 
 def some_rows(model: Model, count: int, size: tuple[int, int] = (8, 8)) -> Rows:
     draw = torch.Generator().manual_seed(1)
-    return Rows(
-        torch.randn(16, 4, *size, generator=draw)[:count],
-        torch.linspace(1, 981, 16)[:count],
-        torch.randn(16, 77, model.unet.config.cross_attention_dim, generator=draw)[:count],
-        torch.randn(16, 32, generator=draw)[:count],
-        torch.tensor([[64.0, 64, 0, 0, 64, 64]] * count),
+    parts = Rows(
+        torch.randn(16, 4, *size, generator=draw),
+        torch.linspace(1, 981, 16),
+        (
+            TextCondition(
+                torch.randn(16, 77, model.unet.config.cross_attention_dim, generator=draw),
+                torch.randn(16, 32, generator=draw),
+            ),
+            SizeCondition(torch.tensor([[64.0, 64, 0, 0, 64, 64]] * 16)),
+        ),
     )
+    return parts.map(lambda part: part[:count])
 
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 16), (12, 20)])
 @pytest.mark.parametrize("geometry", [2, 4, 6, 8, 12])
-def test_all_numbers_of_rows_agree(tiny: Model, geometry: int, size: tuple[int, int]) -> None:
+def test_alone_as_in_company(tiny: Model, geometry: int, size: tuple[int, int]) -> None:
     denoise = Denoiser(tiny)
-    reference = denoise(some_rows(tiny, 8, size), Geometry(8))
-    for count in range(1, min(geometry, 8) + 1):
+    reference = denoise(some_rows(tiny, geometry, size), Geometry(geometry))
+    for count in range(1, geometry):
         rows = denoise(some_rows(tiny, count, size), Geometry(geometry))
         assert torch.equal(rows, reference[:count])
 
 
-def test_small_calls_are_small_where_the_machine_agrees(tiny: Model) -> None:
-    sizes = calls_of(tiny, Denoiser(tiny), [3, 3, 2])
-    assert sizes == [8, 2, 4, 6, 4, 4, 2]  # the trial, then the calls themselves
+def test_calls_are_as_small_as_the_machine_allows(fresh: Model) -> None:
+    denoise = Denoiser(fresh)
+    agreeing = sizes_that_agree(denoise, fresh)
+    for count in (3, 2, 5):
+        calls_of(fresh, denoise, [count])
+        smallest = min(size for size in agreeing if size >= count)
+        assert calls_of(fresh, denoise, [count]) == [smallest]
 
 
-def test_calls_are_filled_up_where_it_does_not(
-    tiny: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reference = Denoiser(tiny)(some_rows(tiny, 3), Geometry(8))
-    denoise = Denoiser(tiny)
-    monkeypatch.setattr(denoise, "_try_small_calls", lambda rows, full: False)
-    assert calls_of(tiny, denoise, [3, 2]) == [8, 8]
-    assert torch.equal(denoise(some_rows(tiny, 3), Geometry(8)), reference)
+def sizes_that_agree(denoise: Denoiser, model: Model) -> list[int]:
+    """Those whose calls have the bits of a call of 8, with 8 itself."""
+    with pinned(model.device):
+        full = denoise._call(some_rows(model, 8))
+        return [
+            size
+            for size in (2, 4, 6, 8)
+            if torch.equal(denoise._call(some_rows(model, size)), full[:size])
+        ]
 
 
 def calls_of(model: Model, denoise: Denoiser, counts: list[int]) -> list[int]:
     """The numbers of rows that reach the UNet."""
     sizes: list[int] = []
-    hook = model.unet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+
+    def note(_: Any, args: tuple[()], kwargs: dict[str, torch.Tensor]) -> None:
+        sizes.append(len(kwargs["sample"]))
+
+    hook = model.unet.register_forward_pre_hook(note, with_kwargs=True)
     try:
         for count in counts:
             denoise(some_rows(model, count), Geometry(8))
@@ -54,7 +84,97 @@ def calls_of(model: Model, denoise: Denoiser, counts: list[int]) -> list[int]:
     return sizes
 
 
-def test_the_unet_is_left_as_it_was(tiny: Model) -> None:
-    Denoiser(tiny)(some_rows(tiny, 2), Geometry(8))
-    for module in tiny.unet.modules():
+def test_what_was_found_out_is_known_to_all_who_use_the_model(fresh: Model) -> None:
+    calls_of(fresh, Denoiser(fresh), [2])
+    (small,) = calls_of(fresh, Denoiser(fresh), [2])
+    with_lora = replace(fresh, unet=copy.deepcopy(fresh.unet), base=fresh)
+    assert calls_of(with_lora, Denoiser(with_lora), [2]) == [small]
+    other = replace(fresh, unet=copy.deepcopy(fresh.unet))
+    assert len(calls_of(other, Denoiser(other), [2])) > 1
+
+
+def test_a_second_engine_tries_nothing_out(fresh: Model) -> None:
+    def rows_of_a_run() -> int:
+        sizes: list[int] = []
+        hook = fresh.unet.register_forward_hook(lambda _, args, out: sizes.append(len(out[0])))
+        list(Engine(fresh).generate([ImageRequest(prompt="a", seed=1, num_inference_steps=3)]))
+        hook.remove()
+        return sum(sizes)
+
+    first, second = rows_of_a_run(), rows_of_a_run()
+    (small,) = set(calls_of(fresh, Denoiser(fresh), [2])[-1:])
+    assert second == 3 * small
+    assert first > second or small == 8
+
+
+@pytest.mark.parametrize("wrong", [{2}, {4}, {2, 4}, {2, 4, 6}])
+def test_what_differs_is_filled_up(fresh: Model, wrong: set[int]) -> None:
+    reference = Denoiser(fresh)(some_rows(fresh, 8), Geometry(8))
+    agreeing = sizes_that_agree(Denoiser(fresh), fresh)
+
+    def spoil(_: Any, args: Any, output: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        return (output[0] + (1e-6 if len(output[0]) in wrong else 0),)
+
+    hook = fresh.unet.register_forward_hook(spoil)
+    denoise = Denoiser(fresh)
+    for count in range(1, 9):
+        for _ in range(2):
+            rows = denoise(some_rows(fresh, count), Geometry(8))
+            assert torch.equal(rows, reference[:count])
+    (last,) = calls_of(fresh, denoise, [2])
+    hook.remove()
+    assert last == min(size for size in agreeing if size not in wrong)
+
+
+@dataclass(frozen=True, eq=False)
+class Shift(Condition):
+    """One of a kind that the engine does not know: added to the sample."""
+
+    shift: torch.Tensor
+
+    def join(self, call: dict[str, Any]) -> None:
+        call["sample"] = call["sample"] + self.shift
+
+
+def test_a_kind_of_conditions_of_ones_own_takes_part(tiny: Model) -> None:
+    rows = some_rows(tiny, 3)
+    shift = torch.full((3, 4, 1, 1), 0.5)
+    shifted = replace(rows, conditions=(*rows.conditions, Shift(shift)))
+    by_hand = replace(rows, sample=rows.sample + shift)
+    denoise = Denoiser(tiny)
+    assert torch.equal(denoise(shifted, Geometry(4)), denoise(by_hand, Geometry(4)))
+
+
+def test_linear_layers_over_whole_rows_are_those_that_know_it(fresh: Model) -> None:
+    seen: dict[bool, set[type]] = {True: set(), False: set()}
+    for module in fresh.unet.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_pre_hook(lambda m, args: seen[args[0].ndim == 2].add(type(m)))
+    Denoiser(fresh)(some_rows(fresh, 2), Geometry(2))
+    assert seen == {True: {RowLinear}, False: {torch.nn.Linear}}
+
+
+def test_the_unet_keeps_its_weights_and_has_no_hooks(fresh: Model) -> None:
+    before = {name: tensor.clone() for name, tensor in fresh.unet.state_dict().items()}
+    Denoiser(fresh)(some_rows(fresh, 2), Geometry(8))
+    after = fresh.unet.state_dict()
+    assert all(torch.equal(after.pop(name), tensor) for name, tensor in before.items())
+    assert not after
+    for module in fresh.unet.modules():
         assert not module._forward_hooks and not module._forward_pre_hooks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["eager", "inductor"])
+def test_the_unet_is_taken_whole_by_the_compiler(fresh: Model, backend: str) -> None:
+    expected = Denoiser(fresh)(some_rows(fresh, 4), Geometry(4))
+    compiled = torch.compile(fresh.unet, fullgraph=True, dynamic=False, backend=backend)
+    again = Denoiser(replace(fresh, unet=compiled))(some_rows(fresh, 4), Geometry(4))
+    torch.testing.assert_close(again, expected)
+
+
+def test_copies_and_other_dtypes_keep_the_layers(fresh: Model) -> None:
+    use_row_linears(fresh.unet)
+    copied = copy.deepcopy(fresh.unet).to(torch.bfloat16)
+    assert isinstance(copied.time_embedding.linear_1, RowLinear)
+    assert copied.time_embedding.linear_1.weight.dtype == torch.bfloat16

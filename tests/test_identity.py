@@ -117,7 +117,8 @@ def test_a_damaged_memory_is_no_harm(
 
 def test_the_fingerprint_tells_numerics_apart(tiny: Model, tiny_folder: Path) -> None:
     half = load_model(tiny_folder, device="cpu", dtype="bf16")
-    one, other = fingerprint(tiny, Geometry(8)), fingerprint(half, Geometry(4))
+    one = fingerprint(tiny.device, tiny.dtype, tiny.vae.dtype, Geometry(8), "sdpa")
+    other = fingerprint(half.device, half.dtype, half.vae.dtype, Geometry(4), "sdpa")
     assert {key for key in one if one[key] != other[key]} == {"dtype", "vae_dtype", "rows"}
     assert one["threads"] == torch.get_num_threads()
     assert one["torch"] == torch.__version__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..models.attention import attention_of
 from ..models.model import Model
 from ..numerics import Geometry, fingerprint
 from ..request.identity import identity
@@ -21,7 +22,8 @@ def describe(request: SizedRequest, model: Model, geometry: Geometry) -> Record:
         model: that makes it.
         geometry: that it is made with.
     """
-    numerics = fingerprint(model, geometry)
+    attention = attention_of(model.unet, model.vae, model.text_encoders)
+    numerics = fingerprint(model.device, model.dtype, model.vae.dtype, geometry, attention)
     prompts = (request.prompt, request.negative_prompt) if request.is_guided else (request.prompt,)
     called = set().union(*(called_inversions(prompt, model.inversions) for prompt in prompts))
     inversions = {name: model.inversions[name].digest for name in sorted(called)}

@@ -16,15 +16,19 @@ from ..models.model import Model
 from ..models.offload import offloaded
 from ..models.vae import decode, encode
 from ..numerics import Geometry
+from ..pinning import pinned
 from ..request.image_request import ImageRequest, SizedRequest
 from ..request.record import Record
 from ..text.encoder import TextEncoder
 from ..wording import brief
-from .denoiser import Denoiser, Rows
+from .conditions.size import SizeCondition
+from .conditions.text import TextCondition
+from .denoiser import Denoiser
 from .describe import describe
 from .lane import Lane
 from .memory import telling_of_images
 from .progress import Progress
+from .rows import Rows
 from .schedulers import start_scheduler
 
 
@@ -185,41 +189,33 @@ class Engine:
             (r.scheduler, r.num_inference_steps, r.strength if r.image else None) for r in requests
         )
         config = self.model.scheduler_config
-        return sum(
-            number * len(start_scheduler(name, config, steps, seed=0, strength=strength)[1])
-            for (name, steps, strength), number in plans.items()
-        )
+        with pinned(self.model.device):
+            return sum(
+                number * len(start_scheduler(name, config, steps, seed=0, strength=strength)[1])
+                for (name, steps, strength), number in plans.items()
+            )
 
     def _make_lane(self, index: int, request: SizedRequest, chunks: int) -> Lane:
-        return Lane(
-            index,
-            request,
-            [
-                self._text.encode(prompt, chunks=chunks, clip_skip=request.clip_skip)
-                for prompt in _prompts(request)
-            ],
-            self.model.scheduler_config,
-            self._encode_image(request),
-        )
+        with pinned(self.model.device):
+            return Lane(
+                index,
+                request,
+                [
+                    self._text.encode(prompt, chunks=chunks, clip_skip=request.clip_skip)
+                    for prompt in _prompts(request)
+                ],
+                self.model.scheduler_config,
+                self._encode_image(request),
+            )
 
-    @torch.inference_mode()
     def _tick(self, lanes: list[Lane], geometry: Geometry) -> None:
         """One UNet call, and a step of every lane."""
-        rows = [(lane, embedding) for lane in lanes for embedding in lane.embeddings]
-        inputs = {lane.index: lane.model_input() for lane in lanes}
-        predictions = self._denoise(
-            Rows(
-                sample=torch.cat([inputs[lane.index] for lane, _ in rows]),
-                timestep=torch.stack([lane.timestep.float() for lane, _ in rows]),
-                prompt_embeds=torch.cat([e.prompt_embeds for _, e in rows]),
-                pooled_prompt_embeds=torch.cat([e.pooled_prompt_embeds for _, e in rows]),
-                time_ids=torch.tensor([lane.request.time_ids for lane, _ in rows]).float(),
-            ),
-            geometry,
-        )
-        own = torch.split(predictions, [len(lane.embeddings) for lane in lanes])
-        for lane, prediction in zip(lanes, own, strict=True):
-            lane.advance(prediction)
+        with pinned(self.model.device):
+            rows = Rows.joined([_rows(lane) for lane in lanes])
+            predictions = self._denoise(rows, geometry)
+            own = torch.split(predictions, [len(lane.embeddings) for lane in lanes])
+            for lane, prediction in zip(lanes, own, strict=True):
+                lane.advance(prediction)
 
     def _encode_image(self, request: SizedRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Mean and standard deviation of the input image's latents, scaled, fp32 on the CPU."""
@@ -233,11 +229,26 @@ class Engine:
 
     def _retire(self, lane: Lane) -> GeneratedImage:
         """Decode a finished lane, alone, and round it once to 8 bits."""
-        image = decode(self.model, lane.latents, self._tile_of(lane.request))
-        record = self.describe(lane.request)
-        return GeneratedImage(lane.index, lane.request, image, to_uint8(image), record)
+        with pinned(self.model.device):
+            image = decode(self.model, lane.latents, self._tile_of(lane.request))
+            record = self.describe(lane.request)
+            return GeneratedImage(lane.index, lane.request, image, to_uint8(image), record)
 
 
 def _prompts(request: ImageRequest) -> list[str]:
     """The prompts of its rows: the negative one first, if it is guided."""
     return [request.negative_prompt, request.prompt] if request.is_guided else [request.prompt]
+
+
+def _rows(lane: Lane) -> Rows:
+    """What the UNet is asked for a lane: a row for each of its embeddings, otherwise the same."""
+    count = len(lane.embeddings)
+    size = torch.tensor([lane.request.time_ids], dtype=torch.float32)
+    return Rows(
+        lane.model_input().expand(count, -1, -1, -1),
+        lane.timestep.float().expand(count),
+        (
+            TextCondition.joined([TextCondition(*embedding) for embedding in lane.embeddings]),
+            SizeCondition(size.expand(count, -1)),
+        ),
+    )

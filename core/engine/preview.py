@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 
 from ..images.source import to_uint8
 from ..models.vae import decode
+from ..pinning import pinned
 
 if TYPE_CHECKING:
     from ..models.model import Model
@@ -47,11 +48,12 @@ class LatentColours:
     def __init__(self, model: Model) -> None:
         """Fit the map by one small decode."""
         draw = torch.Generator().manual_seed(0)
-        coarse = torch.randn(1, 4, PATCH // 2, PATCH // 2, generator=draw)
-        latents = torch.nn.functional.interpolate(coarse, size=(PATCH, PATCH), mode="bicubic")
-        decoded = decode(model, latents).permute(2, 0, 1)
-        colours = torch.nn.functional.avg_pool2d(decoded, decoded.shape[-1] // PATCH)
-        self._map = torch.linalg.lstsq(_columns(latents), colours.flatten(1).T).solution
+        with pinned(model.device):
+            coarse = torch.randn(1, 4, PATCH // 2, PATCH // 2, generator=draw)
+            latents = torch.nn.functional.interpolate(coarse, size=(PATCH, PATCH), mode="bicubic")
+            decoded = decode(model, latents).permute(2, 0, 1)
+            colours = torch.nn.functional.avg_pool2d(decoded, decoded.shape[-1] // PATCH)
+            self._map = torch.linalg.lstsq(_columns(latents), colours.flatten(1).T).solution
 
     @classmethod
     def of(cls, model: Model) -> LatentColours:
@@ -63,8 +65,9 @@ class LatentColours:
     def __call__(self, latents: torch.Tensor) -> NDArray[np.uint8]:
         """Scaled latents, (1, 4, h, w) fp32 -> (h, w, 3) uint8 RGB."""
         height, width = latents.shape[-2:]
-        colours = (_columns(latents) @ self._map).reshape(height, width, 3)
-        return np.asarray((colours.clamp(0, 1) * 255).byte().numpy())
+        with pinned(latents.device):
+            colours = (_columns(latents) @ self._map).reshape(height, width, 3)
+            return np.asarray((colours.clamp(0, 1) * 255).byte().numpy())
 
 
 def _columns(latents: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import ModelNotFound
-from ..numerics import deterministic
+from ..pinning import pinned
 from .contents import Contents
 from .lora_file import Factors, read_lora
 from .model import Lora, Model
@@ -104,12 +104,12 @@ def _changed(
         layer = shared.get_submodule(path)
         weight = layer.weight
         total = torch.zeros(weight.shape, dtype=torch.float32, device=device)
-        with deterministic(device):
+        with pinned(device):
             for factor, factors in changes:
                 if path in factors:
                     up, down, scale = factors[path]
                     product = up.to(total) @ down.to(total)
                     total += factor * scale * product.reshape(weight.shape)
-        changed = (weight.to(device) + total).to(weight.device, weight.dtype)
+            changed = (weight.to(device) + total).to(weight.device, weight.dtype)
         layer.weight = torch.nn.Parameter(changed, requires_grad=False)
     return shared

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import ModelNotFound
-from ..numerics import deterministic
+from ..pinning import pinned
 from .checkpoint import load_vae
 from .contents import Contents
 from .folder import load_part, part_files, upcasts
@@ -65,7 +65,6 @@ def load_own_vae(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[
     return module, contents.digest
 
 
-@torch.inference_mode()
 def decode(model: Model, latents: torch.Tensor, tile: int | None = None) -> torch.Tensor:
     """The image of latents, alone.
 
@@ -78,17 +77,17 @@ def decode(model: Model, latents: torch.Tensor, tile: int | None = None) -> torc
         (H, W, 3) fp32 RGB on the CPU, in 0..1.
     """
     vae = model.vae
-    unscaled = latents / vae.config.scaling_factor
 
     def call() -> torch.Tensor:
         (decoded,) = vae.decode(unscaled.to(model.device, vae.dtype), return_dict=False)
         return torch.as_tensor(decoded)
 
-    decoded = _finite(model, call, tile)
-    return (decoded[0].float().cpu() / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).contiguous()
+    with pinned(model.device):
+        unscaled = latents / vae.config.scaling_factor
+        decoded = _finite(vae, call, tile)[0].float().cpu()
+        return (decoded / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).contiguous()
 
 
-@torch.inference_mode()
 def encode(
     model: Model, pixels: torch.Tensor, tile: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,22 +102,24 @@ def encode(
         Twice (1, 4, H/8, W/8) fp32 on the CPU, scaled.
     """
     vae = model.vae
-    image = 2 * pixels.permute(2, 0, 1).unsqueeze(0) - 1
 
     def call() -> torch.Tensor:
         posterior = vae.encode(image.to(model.device, vae.dtype)).latent_dist
         return torch.cat([posterior.mean, posterior.std])
 
-    mean, deviation = (_finite(model, call, tile).float().cpu() * vae.config.scaling_factor).chunk(
-        2
-    )
-    return mean, deviation
+    with pinned(model.device):
+        image = 2 * pixels.permute(2, 0, 1).unsqueeze(0) - 1
+        moments = _finite(vae, call, tile).float().cpu() * vae.config.scaling_factor
+        mean, deviation = moments.chunk(2)
+        return mean, deviation
 
 
-def _finite(model: Model, call: Callable[[], torch.Tensor], tile: int | None) -> torch.Tensor:
-    """What a call returns; in fp32 for the one image with which it overflows in fp16."""
-    vae = model.vae
-    with deterministic(model.device), _tiled(vae, tile):
+def _finite(vae: Any, call: Callable[[], torch.Tensor], tile: int | None) -> torch.Tensor:
+    """What a call returns; in fp32 for the one image with which it overflows in fp16.
+
+    The VAE is changed for the length of the call, which `pinned` keeps other threads from seeing.
+    """
+    with _tiled(vae, tile):
         result = call()
         if vae.dtype != torch.float16 or result.isfinite().all():
             return result

@@ -11,7 +11,7 @@ import torch
 
 from ..errors import InvalidRequest
 from ..models.model import Model
-from ..numerics import deterministic
+from ..pinning import pinned
 from .chunks import Chunk, to_chunks, to_ids
 
 #: Distinct prompts whose embeddings are kept; 256 of full SDXL take 80 MB in fp16.
@@ -62,7 +62,6 @@ class TextEncoder:
                 f"a clip_skip of at most {most} with this model", repr(clip_skip), "Lower it."
             )
 
-    @torch.inference_mode()
     def encode(self, prompt: str, *, chunks: int, clip_skip: int = 0) -> Embedding:
         """The embedding of a prompt.
 
@@ -76,7 +75,7 @@ class TextEncoder:
             clip_skip: 0 or more.
         """
         columns, pooled = [], None
-        with deterministic(self._model.device):
+        with pinned(self._model.device):
             for which, own in enumerate(self._chunks(prompt)):
                 parts = []
                 for chunk in own + ((),) * (chunks - len(own)):

@@ -232,11 +232,11 @@ def _determinism(place: torch.device) -> Json:
     """The flags as they are within the engine's calls."""
     import torch
 
-    from ...core.numerics import deterministic
+    from ...core.pinning import pinned
 
     if place.type != "cuda":
         return {}
-    with deterministic(place):
+    with pinned(place):
         return {
             "cudnn.deterministic": torch.backends.cudnn.deterministic,
             "cudnn.benchmark": torch.backends.cudnn.benchmark,

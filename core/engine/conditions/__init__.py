@@ -1,0 +1,1 @@
+"""What rows of a UNet call are conditioned on: a file for each kind."""
