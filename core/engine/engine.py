@@ -19,6 +19,7 @@ from ..numerics import Geometry
 from ..request.image_request import ImageRequest, SizedRequest
 from ..request.record import Record
 from ..text.encoder import TextEncoder
+from ..text.stack import common_chunks
 from ..wording import brief
 from .denoiser import Denoiser, Rows
 from .describe import describe
@@ -84,7 +85,8 @@ class Engine:
                 raises stops the run.
 
         Raises:
-            InvalidPrompts: a prompt calls a textual inversion that is not there.
+            InvalidPrompts: a prompt calls a textual inversion that is not there, has a weight that is
+                not finite, or its length and that of its negative prompt do not go together.
             InvalidRequest: a sampler can't take the number of steps, or the text encoders have not
                 so many layers to skip.
             OutOfMemory: the device has not enough for a call.
@@ -176,7 +178,7 @@ class Engine:
         """Width, height and chunks of text -> places of the requests with that shape."""
         queues: dict[tuple[int, int, int], list[int]] = {}
         for index, request in enumerate(requests):
-            chunks = max(self._text.count(prompt) for prompt in _prompts(request))
+            chunks = common_chunks([self._text.count(prompt) for prompt in _prompts(request)])
             queues.setdefault((request.width, request.height, chunks), []).append(index)
         return queues
 

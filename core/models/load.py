@@ -18,7 +18,7 @@ from .inversion import with_inversions
 from .lora import apply_lora
 from .model import Model
 from .spec import DEMO, DTYPES, ModelSpec
-from .tokenizer import CLIP_VOCABULARY, digest_vocabulary
+from .tokenizer import CLIP_VOCABULARY, check_tokenizers, digest_vocabulary
 from .tokenizer_files import load_tokenizers
 from .vae import load_own_vae, vae_dtype
 
@@ -153,6 +153,7 @@ def _load(path: Path, spec: ModelSpec, home: str | torch.device | None) -> Model
         tokenizers = load_tokenizers(path.parent, [Path(f) for f in spec.tokenizer_folders])
     else:
         tokenizers = source.load_tokenizers()
+    check_tokenizers(*tokenizers, path)
     config = source.scheduler_config
     for name in ("unet", "text_encoder", "text_encoder_2"):
         source.skeleton(name)  # what is wrong with one is told before any weights are read

@@ -44,11 +44,12 @@ class TextEncoder:
         """The number of chunks of a prompt.
 
         Raises:
-            InvalidPrompts: it calls a textual inversion that is not there.
+            InvalidPrompts: it calls a textual inversion that is not there, or has a weight that
+                is not finite.
             ModelNotFound: the file of one that it calls is missing.
             UnsupportedModel: the file of one that it calls is not made for SDXL.
         """
-        return len(self._chunks(prompt)[0])
+        return len(self._chunks(prompt))
 
     def check_clip_skip(self, clip_skip: int) -> None:
         """Check that the text encoders have so many layers.
@@ -72,20 +73,23 @@ class TextEncoder:
 
         Args:
             prompt: as `core.text.syntax` describes.
-            chunks: to have in all; those that the prompt has not are of an empty one.
+            chunks: to have in all, by repeating the prompt's own: a multiple of their number, of
+                `common_chunks`.
             clip_skip: 0 or more.
         """
+        cut = self._chunks(prompt)
         columns, pooled = [], None
         with deterministic(self._model.device):
-            for which, own in enumerate(self._chunks(prompt)):
+            for which in range(len(self._model.text_encoders)):
                 parts = []
-                for chunk in own + ((),) * (chunks - len(own)):
+                for chunk in cut:
                     hidden, chunk_pooled = self._encode_chunk(which, _unweighted(chunk), clip_skip)
                     parts.append(self._weigh(hidden, which, chunk, clip_skip))
                     pooled = chunk_pooled if len(parts) == 1 else pooled
                 columns.append(torch.cat(parts, dim=1))
         assert pooled is not None
-        return Embedding(torch.cat(columns, dim=-1), pooled)
+        embeds = torch.cat(columns, dim=-1).repeat(1, chunks // len(cut), 1)
+        return Embedding(embeds, pooled)
 
     def _weigh(
         self, hidden: torch.Tensor, which: int, chunk: Chunk, clip_skip: int
@@ -100,11 +104,13 @@ class TextEncoder:
         return torch.where(factor == 1, hidden, moved.to(hidden.dtype))
 
 
-def _cut(model: Model, prompt: str) -> tuple[tuple[Chunk, ...], ...]:
-    """The chunks for each encoder, equally many."""
-    cut = [to_chunks(prompt, tokenizer, model.inversions) for tokenizer in model.tokenizers]
-    most = max(map(len, cut))
-    return tuple(chunks + ((),) * (most - len(chunks)) for chunks in cut)
+def _cut(model: Model, prompt: str) -> tuple[Chunk, ...]:
+    """The chunks for both encoders, whose vocabulary is the same.
+
+    The first one's tokenizer cuts: where padding is a word of texts, as `!` is for the second,
+    that of transformers takes it in a text for padding.
+    """
+    return to_chunks(prompt, model.tokenizers[0], model.inversions)
 
 
 def _run(model: Model, which: int, chunk: Chunk, clip_skip: int) -> tuple[torch.Tensor, Any]:
