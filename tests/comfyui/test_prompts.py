@@ -100,8 +100,10 @@ def some_text(draw: random.Random, words: int, depth: int = 0) -> str:
     text = ""
     for part in found:
         text += draw.choice([" "] * 8 + ["", "  ", "\n", "\t"]) + part
-    # Text in a word behind a call would be part of its name there, and there is no such file.
-    return text.replace("embedding:word", " embedding:word ").replace("x, embedding", "x,embedding")
+    # A name ends at a blank there, or at a comma before one; ours ends at any sign.
+    for call in ("embedding:word", "embedding:long,"):
+        text = text.replace(call, f" {call} ")
+    return text.replace("x, embedding", "x,embedding")
 
 
 def make_prompts() -> list[str]:
@@ -112,7 +114,9 @@ def make_prompts() -> list[str]:
     exact += [f"{'a ' * n}(b c d e f g h i j:1.2) {'d ' * 20}" for n in range(66, 78)]
     exact += ["", " ", "()", "(())", "!", "q" * 300, tags(["(red:1.1)"] * 40)]
     rest = 500 - len(exact)
-    return exact + [some_text(draw, draw.choice([1, 2, 5, 10, 20, 40, 80, 110])) for _ in range(rest)]
+    return exact + [
+        some_text(draw, draw.choice([1, 2, 5, 10, 20, 40, 80, 110])) for _ in range(rest)
+    ]
 
 
 PROMPTS = make_prompts()
