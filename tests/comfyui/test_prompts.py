@@ -69,13 +69,13 @@ save_file({n: t.clone() for n, t in embeddings.items()}, folder / "embeddings.sa
 #: Widths of the two text encoders.
 SIZES = {"l": 32, "g": 48}
 
-#: Of embeddings whose standard deviation is about 1.
+#: Of the largest number of an embedding; weights make those of tens.
 ROUNDING = 2e-5
 
 WORDS = """a the red circle, on masterpiece, best quality, hello! !!! stop! sale!! 1girl, 85mm f/1.8
 photo-realistic supercalifragilisticexpialidocious antidisestablishmentarianism don't it's 12:30 ½ №5
 naïve Étude Straße ΣΑΣ façade 日本語 京都の桜 москва 🎨 👩‍🚀 ﬁne x_y score_8_up, [cat] {dog} <lora:x:0.8>
-break $20 #1 100% "quoted" `code` a\\(b\\) \\) \\( (c) ... , . - -- ! embedding: art:deco <|endoftext|>
+break $20 #1 100% "quoted" `code` a\\(b\\) \\) \\( (c) ... , . - -- ! embedding: art:deco
 """.split()
 WEIGHTS = ["", ":1.2", ":0.5", ":-1", ":1e1", ": 1.3 ", ":1_0", ":.7", ":one", ":", ":1.0"]
 
@@ -112,7 +112,7 @@ def make_prompts() -> list[str]:
     exact = [("a " * n).strip() for n in (74, 75, 76, 149, 150, 151)]
     exact += [f"{'a ' * n}(b c:1.2) {'d ' * 20}" for n in range(66, 78)]
     exact += [f"{'a ' * n}(b c d e f g h i j:1.2) {'d ' * 20}" for n in range(66, 78)]
-    exact += ["", " ", "()", "(())", "!", "q" * 300, tags(["(red:1.1)"] * 40)]
+    exact += ["", " ", "()", "(())", "!", "a <|endoftext|> b", "q" * 300, tags(["(red:1.1)"] * 40)]
     rest = 500 - len(exact)
     return exact + [
         some_text(draw, draw.choice([1, 2, 5, 10, 20, 40, 80, 110])) for _ in range(rest)
