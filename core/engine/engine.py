@@ -85,8 +85,8 @@ class Engine:
                 raises stops the run.
 
         Raises:
-            InvalidPrompts: a prompt calls a textual inversion that is not there, has a weight that is
-                not finite, or its length and that of its negative prompt do not go together.
+            InvalidPrompts: a prompt calls a textual inversion that is not there, has a weight that
+                is not finite, or its length and that of its negative prompt do not go together.
             InvalidRequest: a sampler can't take the number of steps, or the text encoders have not
                 so many layers to skip.
             OutOfMemory: the device has not enough for a call.

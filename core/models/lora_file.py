@@ -156,10 +156,7 @@ def _group(
         bias = module.endswith(".bias") or match["norm"] in ("b_norm", "diff_b")
         key = module.removesuffix(".bias").replace(".", "_").replace("_processor_", "_")
         key = re.sub(r"to_out$", "to_out_0", key)
-        if match["factor"]:
-            part = _FACTORS[match["factor"]]
-        else:
-            part = match["part"] or "diff"
+        part = _FACTORS[match["factor"]] if match["factor"] else match["part"] or "diff"
         if part == "oft_blocks" and tensor.ndim == 4:
             part = "boft_blocks"
         group = groups.setdefault((_PREFIXES[prefix], key, bias), _Group())

@@ -84,7 +84,7 @@ def _lokr(parts: Parts, weight: torch.Tensor) -> tuple[torch.Tensor, int | None]
         second = outer @ inner if core is None else _tucker(core, inner, outer)
         rank = len(inner)
     kernel = [1] * (second.ndim - first.ndim)
-    return torch.kron(first.reshape(*first.shape, *kernel), second), rank
+    return torch.kron(first.reshape(*first.shape, *kernel), second.contiguous()), rank
 
 
 def _glora(parts: Parts, weight: torch.Tensor) -> tuple[torch.Tensor, int | None]:

@@ -93,7 +93,7 @@ def _unwrap(text: str, around: float) -> tuple[str, float]:
 
     Any number of Python's counts, 1e1 and 1_0 too, as in ComfyUI.
     """
-    words, colon, number = text.rpartition(":")
+    words, _, number = text.rpartition(":")
     if not words:
         return text, around * _MORE
     try:

@@ -122,15 +122,6 @@ class Draw:
             "alpha": torch.tensor(2.0),
         }
 
-    def lokr_tucker(self, out: int, ins: int, *kernel: int) -> Parts:
-        return {
-            "lokr_w1": self(4, 4),
-            "lokr_w2_a": self(3, out // 4),
-            "lokr_w2_b": self(3, ins // 4),
-            "lokr_t2": self(3, 3, *kernel),
-            "alpha": torch.tensor(2.0),
-        }
-
     def glora(self, out: int, ins: int, *kernel: int) -> Parts:
         columns = ins * int(torch.Size(kernel).numel())
         return {
@@ -173,7 +164,8 @@ class Draw:
         return {"set_weight": self(*shape)}
 
 
-#: Method of `Draw` -> the weights that it is drawn for.
+#: Method of `Draw` -> the weights that it is drawn for. Not there: LoKr of a Tucker core, at which
+#: ComfyUI's own Kronecker product fails.
 KINDS = {
     "lora": (*MATRICES, *CONVOLUTIONS),
     "locon": CONVOLUTIONS,
@@ -183,7 +175,6 @@ KINDS = {
     "loha_tucker": CONVOLUTIONS,
     "lokr": (*MATRICES, *CONVOLUTIONS),
     "lokr_low": (*MATRICES, *CONVOLUTIONS),
-    "lokr_tucker": CONVOLUTIONS,
     "glora": (*MATRICES, *CONVOLUTIONS),
     "glora_old": (*MATRICES, *CONVOLUTIONS),
     "oft": (*MATRICES, *CONVOLUTIONS),

@@ -1,4 +1,4 @@
-"""Prompts in ComfyUI's own SDXL text encoders and in ours: the same numbers, the same embeddings."""
+"""Prompts in ComfyUI's own SDXL text encoders and in ours: the same numbers and embeddings."""
 
 import json
 import os
@@ -72,11 +72,13 @@ SIZES = {"l": 32, "g": 48}
 #: Of the largest number of an embedding; weights make those of tens.
 ROUNDING = 2e-5
 
-WORDS = """a the red circle, on masterpiece, best quality, hello! !!! stop! sale!! 1girl, 85mm f/1.8
-photo-realistic supercalifragilisticexpialidocious antidisestablishmentarianism don't it's 12:30 ½ №5
-naïve Étude Straße ΣΑΣ façade 日本語 京都の桜 москва 🎨 👩‍🚀 ﬁne x_y score_8_up, [cat] {dog} <lora:x:0.8>
-break $20 #1 100% "quoted" `code` a\\(b\\) \\) \\( (c) ... , . - -- ! embedding: art:deco
-""".split()
+#: Split at blanks.
+WORDS = r"""
+a the red circle, on masterpiece, best quality, hello! !!! stop! sale!! 1girl, 85mm f/1.8 ! break
+photo-realistic supercalifragilisticexpialidocious antidisestablishmentarianism don't it's 12:30
+naïve Étude Straße ΣΑΣ façade 日本語 京都の桜 москва 🎨 👩‍🚀 ﬁne x_y ½ №5 score_8_up, [cat] {dog}
+<lora:x:0.8> $20 #1 100% "quoted" `code` a\(b\) \) \( (c) ... , . - -- embedding: art:deco
+"""
 WEIGHTS = ["", ":1.2", ":0.5", ":-1", ":1e1", ": 1.3 ", ":1_0", ":.7", ":one", ":", ":1.0"]
 
 
@@ -94,7 +96,7 @@ def some_text(draw: random.Random, words: int, depth: int = 0) -> str:
         elif kind < 0.2:
             found.append(draw.choice(["embedding:word", "embedding:long,", "x,embedding:word"]))
         else:
-            word = draw.choice(WORDS)
+            word = draw.choice(WORDS.split())
             found.append("word embedding:word" if word == "embedding:" else word)
         words -= 1
     text = ""
