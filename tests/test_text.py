@@ -186,6 +186,30 @@ def test_prompts_whose_lengths_do_not_meet_are_refused(tiny: Model) -> None:
         Engine(tiny).generate([ImageRequest(prompt=prompt, negative_prompt=negative, seed=1)])
 
 
+def test_no_negative_prompt_is_zeros_or_the_empty_text_by_choice(tiny: Model) -> None:
+    """The choice is part of the identity where it makes another image, and only there."""
+    engine = Engine(tiny)
+    base = ImageRequest(prompt="a red circle", seed=1, num_inference_steps=2)
+    requests = [base, *(replace(base, empty_negative=name) for name in ("zeros", "empty"))]
+    own, zeros, empty = sorted(engine.generate(requests), key=lambda image: image.index)
+    assert torch.equal(own.decoded, zeros.decoded)
+    assert not torch.equal(own.decoded, empty.decoded)
+    names = [image.record.identity for image in (own, zeros, empty)]
+    assert names[0] == names[1] != names[2]
+    assert empty.record.to_plain()["request"]["empty_negative"] == "empty"
+    for other in ({"negative_prompt": "dim"}, {"guidance_scale": 1.0}):
+        described = [engine.describe(engine.with_size(replace(r, **other))) for r in requests]
+        assert len({record.identity for record in described}) == 1
+
+
+def test_zeros_have_the_shape_of_a_prompt(tiny: Model) -> None:
+    text = TextEncoder(tiny)
+    one, none = text.encode("a", chunks=2), text.encode(None, chunks=2)
+    for given, zeros in zip(one, none, strict=True):
+        assert (zeros.shape, zeros.dtype) == (given.shape, given.dtype)
+        assert not zeros.any()
+
+
 def test_a_weight_moves_its_own_tokens_away_from_the_empty_prompt(tiny: Model) -> None:
     plain, empty = (encode(tiny, text).prompt_embeds for text in ("a red circle", ""))
     heavy = encode(tiny, "a (red:1.5) circle")

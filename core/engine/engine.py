@@ -114,7 +114,7 @@ class Engine:
         return describe(request, self.model, self.geometry_of(request.width, request.height))
 
     def with_size(self, request: ImageRequest) -> SizedRequest:
-        """The request with its width and height filled in: its image's, else the model's own.
+        """The request with what it leaves to its image or the model filled in.
 
         Raises:
             InvalidRequest: it is none.
@@ -123,7 +123,11 @@ class Engine:
             raise InvalidRequest(
                 "an ImageRequest", brief(request), "Write ImageRequest(prompt=..., seed=...)."
             )
-        return request.sized(self.model.native_size)
+        sized = request.sized(self.model.native_size)
+        if sized.is_guided and not sized.negative_prompt and sized.empty_negative is None:
+            own = "zeros" if self.model.zeros_for_empty_prompt else "empty"
+            return replace(sized, empty_negative=own)
+        return sized
 
     def _run(
         self,
@@ -240,6 +244,9 @@ class Engine:
         return GeneratedImage(lane.index, lane.request, image, to_uint8(image), record)
 
 
-def _prompts(request: ImageRequest) -> list[str]:
-    """The prompts of its rows: the negative one first, if it is guided."""
-    return [request.negative_prompt, request.prompt] if request.is_guided else [request.prompt]
+def _prompts(request: SizedRequest) -> list[str | None]:
+    """The prompts of its rows: the negative one first, if it is guided; None for zeros."""
+    if not request.is_guided:
+        return [request.prompt]
+    is_zeros = request.empty_negative == "zeros" and not request.negative_prompt
+    return [None if is_zeros else request.negative_prompt, request.prompt]

@@ -71,7 +71,9 @@ def load_model(
     if asked.embeddings:
         model = with_inversions(model, {name: Path(file) for name, file in asked.embeddings})
     for lora in asked.loras:
-        model = apply_lora(model, lora.path, lora.weight, lora.text_weight)
+        model = apply_lora(
+            model, lora.path, lora.weight, lora.text_weight, skip_unknown=lora.skip_unknown
+        )
     return model
 
 
@@ -190,6 +192,7 @@ def _load(path: Path, spec: ModelSpec, home: str | torch.device | None) -> Model
         given_vae=given_vae,
         noise=noise,
         offload=spec.offload,
+        zeros_for_empty_prompt=source.zeros_for_empty_prompt,
     )
 
 

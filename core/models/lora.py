@@ -58,7 +58,7 @@ def apply_lora(
     if not on_unet and not on_text:
         return model
     digest = Contents(path, (path,)).digest
-    lora = Lora(path.stem, str(path.absolute()), digest, on_unet, on_text, changes)
+    lora = Lora(path.stem, str(path.absolute()), digest, on_unet, on_text, changes, skip_unknown)
     return _with_loras(base, sorted((*model.loras, lora), key=_order))
 
 
@@ -85,7 +85,7 @@ def _with_loras(base: Model, loras: Sequence[Lora]) -> Model:
         )
         for name, module in _components(base).items()
     }
-    specs = [LoraSpec(lora.path, lora.weight, lora.text_weight) for lora in loras]
+    specs = [LoraSpec(one.path, one.weight, one.text_weight, one.skip_unknown) for one in loras]
     lines = [f"lora {lora.digest} {lora.weight!r} {lora.text_weight!r}" for lora in loras]
     return replace(
         base,

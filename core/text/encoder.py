@@ -13,6 +13,7 @@ from ..errors import InvalidRequest
 from ..models.model import Model
 from ..numerics import deterministic
 from .chunks import Chunk, to_chunks, to_ids
+from .stack import TOKENS_PER_CHUNK
 
 #: Distinct prompts whose embeddings are kept; 256 of full SDXL take 80 MB in fp16.
 CACHE_SIZE = 256
@@ -40,8 +41,8 @@ class TextEncoder:
         self._chunks = lru_cache(CACHE_SIZE)(partial(_cut, model))
         self._encode_chunk = lru_cache(2 * CACHE_SIZE)(partial(_run, model))
 
-    def count(self, prompt: str) -> int:
-        """The number of chunks of a prompt.
+    def count(self, prompt: str | None) -> int:
+        """The number of chunks of a prompt; 1 for None.
 
         Raises:
             InvalidPrompts: it calls a textual inversion that is not there, or has a weight that
@@ -49,7 +50,7 @@ class TextEncoder:
             ModelNotFound: the file of one that it calls is missing.
             UnsupportedModel: the file of one that it calls is not made for SDXL.
         """
-        return len(self._chunks(prompt))
+        return 1 if prompt is None else len(self._chunks(prompt))
 
     def check_clip_skip(self, clip_skip: int) -> None:
         """Check that the text encoders have so many layers.
@@ -64,19 +65,21 @@ class TextEncoder:
             )
 
     @torch.inference_mode()
-    def encode(self, prompt: str, *, chunks: int, clip_skip: int = 0) -> Embedding:
+    def encode(self, prompt: str | None, *, chunks: int, clip_skip: int = 0) -> Embedding:
         """The embedding of a prompt.
 
         Both encoders' last hidden layer but one, or `clip_skip` layers before, chunk by chunk,
-        and the pooled text of the second. A weight moves a token's embedding away from (or
+        and the pooled text of the second's first chunk. A weight moves a token's embedding away from (or
         towards) that of the empty prompt at its place, as in ComfyUI.
 
         Args:
-            prompt: as `core.text.syntax` describes.
+            prompt: as `core.text.syntax` describes; None for zeros in place of all numbers.
             chunks: to have in all, by repeating the prompt's own: a multiple of their number, of
                 `common_chunks`.
             clip_skip: 0 or more.
         """
+        if prompt is None:
+            return self._zeros(chunks)
         cut = self._chunks(prompt)
         columns, pooled = [], None
         with deterministic(self._model.device):
@@ -90,6 +93,15 @@ class TextEncoder:
         assert pooled is not None
         embeds = torch.cat(columns, dim=-1).repeat(1, chunks // len(cut), 1)
         return Embedding(embeds, pooled)
+
+    def _zeros(self, chunks: int) -> Embedding:
+        first, second = self._model.text_encoders
+        like = {"dtype": self._model.dtype, "device": self._model.device}
+        width = first.config.hidden_size + second.config.hidden_size
+        return Embedding(
+            torch.zeros(1, TOKENS_PER_CHUNK * chunks, width, **like),
+            torch.zeros(1, second.config.projection_dim, **like),
+        )
 
     def _weigh(
         self, hidden: torch.Tensor, which: int, chunk: Chunk, clip_skip: int
