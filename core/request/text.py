@@ -55,6 +55,7 @@ class Text:
             kinds.Name(_check_empty_negative),
             called="an empty_negative",
             only=_NO_NEGATIVE,
+            unless="empty",
             advice="Write empty or zeros.",
         ),
     )

@@ -69,8 +69,8 @@ class TextEncoder:
         """The embedding of a prompt.
 
         Both encoders' last hidden layer but one, or `clip_skip` layers before, chunk by chunk,
-        and the pooled text of the second's first chunk. A weight moves a token's embedding away from (or
-        towards) that of the empty prompt at its place, as in ComfyUI.
+        and the pooled text of the second's first chunk. A weight moves a token's embedding away
+        from (or towards) that of the empty prompt at its place, as in ComfyUI.
 
         Args:
             prompt: as `core.text.syntax` describes; None for zeros in place of all numbers.
