@@ -15,7 +15,10 @@ from PIL import Image
 
 NUMERICS = {"device": "cpu", "rows": 8}
 BASE: dict[str, Any] = {
-    **{"prompt": "a", "seed": 1, "width": 64, "height": 64},
+    "prompt": "a",
+    "seed": 1,
+    "width": 64,
+    "height": 64,
     "empty_negative": "empty",
 }
 
