@@ -189,7 +189,8 @@ class Replay:
         model = self._load(name, numerics["dtype"], vae, tuple(made.noise.items()))
         for lora in made.loras:
             path = find("loras", lora.name, lora.digest)
-            model = apply_lora(model, path, lora.weight, lora.text_weight)
+            # Of a file with this hash the same was left out, if anything was.
+            model = apply_lora(model, path, lora.weight, lora.text_weight, skip_unknown=True)
         model = with_inversions(
             model,
             {n: find("embeddings", n, sha256) for n, sha256 in record.inversions.items()},

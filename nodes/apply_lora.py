@@ -46,7 +46,18 @@ class ApplyLora(Node):
                     "FLOAT",
                     {**strength, "tooltip": "Factor of its changes to the text encoders."},
                 ),
-            }
+            },
+            "optional": {
+                "skip_unknown": (
+                    "BOOLEAN",
+                    {
+                        "default": False,
+                        "advanced": True,
+                        "tooltip": "Leave out what of the file does not fit SDXL, as ComfyUI does. "
+                        "Otherwise it is refused, and what does not fit is named.",
+                    },
+                ),
+            },
         }
 
     @classmethod
@@ -63,10 +74,15 @@ class ApplyLora(Node):
         return digest_file(path) if path and path.is_file() else ""
 
     def run(
-        self, model: Model, lora_name: str, strength_model: float, strength_clip: float
+        self,
+        model: Model,
+        lora_name: str,
+        strength_model: float,
+        strength_clip: float,
+        skip_unknown: bool = False,
     ) -> tuple[Model]:
         """Apply it."""
         from ..core.models.lora import apply_lora
 
         path = host.current().file_path("loras", lora_name)
-        return (apply_lora(model, path, strength_model, strength_clip),)
+        return (apply_lora(model, path, strength_model, strength_clip, skip_unknown=skip_unknown),)

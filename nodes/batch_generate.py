@@ -13,6 +13,7 @@ from ..core.prompts.plan import plan, summary
 from ..core.prompts.prompt import Prompt
 from ..core.request.combine import COMBINATIONS
 from ..core.request.image_request import ImageRequest
+from ..core.request.text import EMPTY_NEGATIVES
 from ..core.wording import counted
 from ..host import host
 from ..host.batches import from_batches
@@ -181,6 +182,15 @@ class BatchGenerate(Node):
                         "seams. 0 is off.",
                     },
                 ),
+                "empty_negative": (
+                    [*EMPTY_NEGATIVES, "auto"],
+                    {
+                        "advanced": True,
+                        "tooltip": "What stands for an empty negative prompt. empty: its text, "
+                        "encoded, as in ComfyUI. zeros: no numbers at all, as diffusers does with "
+                        "SDXL base. auto: as the model's own configuration says.",
+                    },
+                ),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
@@ -229,6 +239,7 @@ class BatchGenerate(Node):
         unrounded: Sequence[bool] = (False,),
         rows_per_call: Sequence[int] = (0,),
         vae_tile: Sequence[int] = (0,),
+        empty_negative: Sequence[str] = (EMPTY_NEGATIVES[0],),
         unique_id: list[str] | None = None,
     ) -> tuple[list[torch.Tensor], list[Record]]:
         """Make the images."""
@@ -244,6 +255,7 @@ class BatchGenerate(Node):
             "scheduler": f"{sampler_name[0]}:{scheduler[0]}",
             "strength": strength[0],
             "variation_strength": variation_strength[0] if variation_seeds else 0.0,
+            "empty_negative": None if empty_negative[0] == "auto" else empty_negative[0],
         }
         lists: dict[str, Any] = {
             "prompts": [prompt for part in prompts for prompt in part],

@@ -222,7 +222,7 @@ def noise(name: str, seeds: tuple[int, ...] = (1, 2), images: int = 1, **more: A
 
 
 SETTINGS = {"steps": 8}
-LOKR = {"lora_unet_a.lokr_w1": torch.zeros(2, 2)}
+IA3 = {"lora_unet_a.on_input": torch.zeros(1)}
 SD1_LORA = {f"lora_unet_mid_block_x.lora_{way}.weight": torch.zeros(4, 4) for way in ("up", "down")}
 SD1 = header({"cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,)})
 
@@ -239,7 +239,7 @@ MISTAKES: dict[str, list[Callable[[Folders], object]]] = {
     "ApplyLora": [
         lambda at: lora(at, None),
         lambda at: lora(at, SD1_LORA),
-        lambda at: lora(at, LOKR),
+        lambda at: lora(at, IA3),
         lambda at: load_model(at, "ink.safetensors", header({"lora_unet_x.alpha": ()})),
     ],
     "PromptList": [

@@ -14,7 +14,13 @@ from batch_sdxl.core.request.identity import identity
 from PIL import Image
 
 NUMERICS = {"device": "cpu", "rows": 8}
-BASE: dict[str, Any] = {"prompt": "a", "seed": 1, "width": 64, "height": 64}
+BASE: dict[str, Any] = {
+    "prompt": "a",
+    "seed": 1,
+    "width": 64,
+    "height": 64,
+    "empty_negative": "empty",
+}
 
 
 def name(numerics: dict[str, Any] = NUMERICS, model: str = "m", **changes: Any) -> str:
@@ -41,6 +47,7 @@ def test_the_identity_is_of_the_form_that_is_documented() -> None:
         {"prompt": "b"},
         {"seed": 2},
         {"negative_prompt": "b"},
+        {"empty_negative": "zeros"},
         {"width": 72},
         {"num_inference_steps": 21},
         {"guidance_scale": 7.1},

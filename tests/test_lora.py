@@ -234,18 +234,22 @@ def test_alpha_is_read_from_the_configuration_of_peft(tiny: Model, tmp_path: Pat
 @pytest.mark.parametrize(
     ("tensors", "found"),
     [
-        *(
-            ({f"lora_unet_mid_block_attentions_0_proj_in.{part}": (4, 4)}, "of another kind")
-            for part in (
-                *("hada_w1_a", "lokr_w1", "oft_blocks", "oft_diag", "dora_scale"),
-                *("lora_mid.weight", "diff", "diff_b", "w_norm", "on_input", "a1.weight"),
-            )
+        ({"lora_unet_conv_in.oft_diag": (4, 4)}, "oft_diag, which is not known"),
+        ({"lora_unet_conv_in.on_input": (4,)}, "on_input, which is not known"),
+        ({"unet.x.lora_magnitude_vector": (4,)}, "lora_magnitude_vector, which is not known"),
+        ({"lora_te_text_model_x.lora_up.weight": (4, 4)}, "another model: lora_te_text_model_x"),
+        ({"transformer.x.lora_A.weight": (4, 4)}, "another model: transformer.x.lora_A.weight"),
+        ({"lora_unet_nowhere.lora_up.weight": (4, 4)}, "another model: lora_unet_nowhere"),
+        ({"lora_unet_conv_in.lora_up.weight": (32, 4)}, "incomplete: lora_unet_conv_in.lora_up"),
+        ({"lora_unet_conv_in.hada_w1_a": (32, 4)}, "incomplete"),
+        ({"lora_unet_conv_in.alpha": ()}, "incomplete"),
+        ({"lora_unet_conv_in.diff": (4, 32, 3, 3)}, "of shapes"),
+        ({"lora_unet_conv_in.set_weight": (32,)}, "of shapes"),
+        ({"lora_unet_mid_block_attentions_0_to_v.diff_b": (64,)}, "another model"),
+        (
+            {"lora_unet_conv_in.oft_blocks": (2, 16, 16), "lora_unet_conv_in.rescale": (32, 1)},
+            "rescale, which OFT has not",
         ),
-        ({"unet.x.lora_magnitude_vector": (4,)}, "of another kind"),
-        ({"lora_te_text_model_x.lora_up.weight": (4, 4)}, "which SDXL has not"),
-        ({"transformer.x.lora_A.weight": (4, 4)}, "which SDXL has not"),
-        ({"lora_unet_nowhere.lora_up.weight": (4, 4)}, "another model"),
-        ({"lora_unet_conv_in.lora_up.weight": (32, 4)}, "incomplete"),
         (
             {
                 "lora_unet_conv_in.lora_up.weight": (320, 4),

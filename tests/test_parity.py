@@ -1,11 +1,12 @@
 """The engine's images are those of diffusers' own pipelines, to float rounding."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from batch_sdxl.core import GeneratedImage, ImageRequest
+from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model
 from PIL import Image
 
 Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
@@ -42,6 +43,7 @@ def test_text_to_image(components: dict[str, Any], render: Render, rounding: flo
         ImageRequest(
             prompt=prompt,
             negative_prompt=negative,
+            empty_negative="empty",
             seed=seed,
             num_inference_steps=8,
             guidance_scale=5.0,
@@ -53,6 +55,33 @@ def test_text_to_image(components: dict[str, Any], render: Render, rounding: flo
     for image, reference in zip(render(requests), expected, strict=True):
         assert reference.std() > 0.1
         assert (image.decoded - reference).abs().max() < rounding
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+def test_without_a_negative_prompt(
+    components: dict[str, Any], tiny: Model, zeros: bool, rounding: float
+) -> None:
+    """As in diffusers' guide, which gives none: the model says what stands for it."""
+    from diffusers import StableDiffusionXLPipeline
+
+    pipeline = StableDiffusionXLPipeline(**components, force_zeros_for_empty_prompt=zeros)
+    pipeline.set_progress_bar_config(disable=True)
+    expected = pipeline(
+        prompt=PROMPTS,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in SEEDS],
+        num_inference_steps=4,
+        output_type="pt",
+        guidance_scale=5.0,
+    ).images
+    model = replace(tiny, zeros_for_empty_prompt=zeros)
+    requests = [
+        ImageRequest(prompt=prompt, seed=seed, num_inference_steps=4, guidance_scale=5.0)
+        for prompt, seed in zip(PROMPTS, SEEDS, strict=True)
+    ]
+    for image in Engine(model).generate(requests):
+        reference = expected[image.index].permute(1, 2, 0)
+        assert (image.decoded - reference).abs().max() < rounding
+        assert image.request.empty_negative == ("zeros" if zeros else "empty")
 
 
 def test_without_guidance(components: dict[str, Any], render: Render, rounding: float) -> None:
@@ -88,6 +117,7 @@ def test_image_to_image(
         ImageRequest(
             prompt=prompt,
             negative_prompt=negative,
+            empty_negative="empty",
             seed=seed,
             image=source,  # type: ignore[arg-type]
             num_inference_steps=10,

@@ -1,5 +1,6 @@
 """Prompts as users write them: weights, any length, BREAK."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model
+from batch_sdxl.core.errors import InvalidPrompts
 from batch_sdxl.core.text.chunks import to_chunks, to_ids
 from batch_sdxl.core.text.encoder import TextEncoder
 from batch_sdxl.core.text.syntax import Piece, parse
@@ -34,16 +36,32 @@ LONG = ", ".join(f"a red circle number {n}" for n in range(15))
         (r"\(cat\)", [("(cat)", 1.0)]),
         (r"(a \(b\):1.2)", [("a (b)", 1.2)]),
         ("a ) b (c", [("a ) b (c", 1.0)]),
-        ("( (a)", [("( ", 1.0), ("a", 1.1)]),
+        ("( (a)", [(" ", 1.1), ("(a", 1.1)]),
         ("()", [("", 1.0)]),
-        ("(cat:nan)", [("cat:nan", 1.1)]),
+        ("(cat:1e1)", [("cat", 10.0)]),
+        ("(cat:1_0)", [("cat", 10.0)]),
+        ("(cat:ten)", [("cat:ten", 1.1)]),
         ("(:1.2)", [(":1.2", 1.1)]),
-        (":) (cat)", [(":) ", 1.0), ("cat", 1.1)]),
+        (":) (cat)", [(":) (cat)", 1.0)]),
+        (":) (a (cat)", [(":) (a ", 1.0), ("cat", 1.1)]),
+        ("(a (cat)", [("a ", 1.1), ("(cat", 1.1)]),
+        ("a (b (cat) c", [("a ", 1.0), ("(b (cat) c", 1.0)]),
+        (r"(a\)", [(r"(a)", 1.0)]),
         ("[cat] {dog}", [("[cat] {dog}", 1.0)]),
     ],
 )
 def test_weights_are_read_as_in_comfyui(prompt: str, pieces: list[tuple[str, float]]) -> None:
     assert [(piece.text, pytest.approx(piece.weight)) for piece in parse(prompt)] == pieces
+
+
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan", "1e999"])
+def test_a_weight_that_is_not_finite_is_refused(tiny: Model, number: str) -> None:
+    with pytest.raises(InvalidPrompts, match="finite weights"):
+        Engine(tiny).generate([ImageRequest(prompt=f"a (red:{number}) circle", seed=1)])
+
+
+def test_brackets_may_be_as_deep_as_anyone_writes_them() -> None:
+    assert parse("(" * 2000 + "a:2" + ")" * 2000) == [Piece("a", 2.0)]
 
 
 def test_break_starts_a_part() -> None:
@@ -74,32 +92,60 @@ def test_a_short_prompt_is_cut_as_the_tokenizer_cuts_it(tiny: Model, prompt: str
         assert to_ids(chunk, tokenizer) == expected
 
 
-def words_of(model: Model, prompt: str) -> list[str]:
-    tokenizer = model.tokenizers[0]
-    return [
-        tokenizer.decode([token.key for token in chunk])
-        for chunk in to_chunks(prompt, tokenizer, {})
-    ]
+def lengths(model: Model, prompt: str) -> list[int]:
+    return [len(chunk) for chunk in to_chunks(prompt, model.tokenizers[0], {})]
 
 
-def test_a_long_prompt_loses_nothing_and_no_word_is_cut(tiny: Model) -> None:
+def test_a_stretch_of_one_weight_is_cut_where_the_chunk_is_full(tiny: Model) -> None:
     tokenizer = tiny.tokenizers[0]
     chunks = to_chunks(LONG, tokenizer, {})
-    assert len(chunks) == 3
-    assert all(len(chunk) <= 75 for chunk in chunks)
+    assert lengths(tiny, LONG)[:2] == [75, 75]
     assert [t.key for c in chunks for t in c] == tokenizer(LONG, verbose=False).input_ids[1:-1]
-    for chunk in chunks:
-        assert tokenizer.convert_ids_to_tokens([chunk[-1].key])[0].endswith("</w>")
 
 
-def test_a_word_longer_than_a_chunk_is_cut(tiny: Model) -> None:
-    chunks = to_chunks("q" * 200, tiny.tokenizers[0], {})
-    assert [len(chunk) for chunk in chunks][:2] == [75, 75]
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a " * 75, [75]),
+        ("a " * 76, [75, 1]),
+        ("q" * 200, [75, 75, 50]),
+        # Seven tokens stay together, eight are cut.
+        ("a " * 70 + "(b b b b b b b:1.2)", [70, 7]),
+        ("a " * 70 + "(b b b b b b b b:1.2)", [75, 3]),
+        ("a " * 70 + "(b b b b b:1.2)", [75]),
+        ("a " * 75 + "(b b b b b b b b:1.2)", [75, 8]),
+        ("a BREAK b b", [1, 2]),
+        ("a BREAK BREAK b", [1, 0, 1]),
+        ("", [0]),
+    ],
+)
+def test_where_prompts_are_cut(tiny: Model, prompt: str, expected: list[int]) -> None:
+    assert lengths(tiny, prompt) == expected
 
 
-def test_break_ends_a_chunk(tiny: Model) -> None:
-    assert [w.strip() for w in words_of(tiny, "a red BREAK circle")] == ["a red", "circle"]
-    assert [w.strip() for w in words_of(tiny, "a BREAK BREAK b")] == ["a", "", "b"]
+@pytest.mark.parametrize("prompt", ["hello!", "a!b", "!!!", "stop! (now!:1.2)"])
+def test_an_exclamation_mark_is_a_word_to_both_encoders(tiny: Model, prompt: str) -> None:
+    """It is the second one's padding too, but only behind the end."""
+    words = tiny.tokenizers[0].get_vocab()
+    (chunk,) = to_chunks(prompt, tiny.tokenizers[0], {})
+    assert words["!</w>"] in [token.key for token in chunk]
+    one, other = (to_ids(chunk, tokenizer) for tokenizer in tiny.tokenizers)
+    end = 2 + len(chunk)
+    assert one[:end] == other[:end]
+    assert set(one[end:]) == {words["<|endoftext|>"]}
+    assert set(other[end:]) == {words["!"]}
+
+
+def test_exclamation_marks_change_both_embeddings_as_words(tiny: Model) -> None:
+    """Not as padding, in whose place the second encoder would see nothing of them."""
+    vocabulary = tiny.tokenizers[0].get_vocab()
+    place = vocabulary["!</w>"]
+    changed = copy.deepcopy(tiny.text_encoders[1])
+    with torch.no_grad():
+        changed.get_input_embeddings().weight[place] += 1
+    other = replace(tiny, text_encoders=(tiny.text_encoders[0], changed))
+    assert not torch.equal(encode(tiny, "hi!")[0], encode(other, "hi!")[0])
+    assert torch.equal(encode(tiny, "hi")[0], encode(other, "hi")[0])
 
 
 def encode(model: Model, prompt: str, chunks: int | None = None, **settings: Any) -> Any:
@@ -115,10 +161,53 @@ def test_each_chunk_is_encoded_on_its_own(tiny: Model) -> None:
     assert torch.equal(both.pooled_prompt_embeds, one.pooled_prompt_embeds)
 
 
-def test_missing_chunks_are_empty_ones(tiny: Model) -> None:
-    padded = encode(tiny, "dim", chunks=3)
-    empty = encode(tiny, "").prompt_embeds
-    assert torch.equal(padded.prompt_embeds[:, 77:], torch.cat([empty, empty], dim=1))
+def test_a_shorter_prompt_is_repeated(tiny: Model) -> None:
+    once, thrice = encode(tiny, "dim"), encode(tiny, "dim", chunks=3)
+    assert torch.equal(thrice.prompt_embeds, once.prompt_embeds.repeat(1, 3, 1))
+    assert torch.equal(thrice.pooled_prompt_embeds, once.pooled_prompt_embeds)
+
+
+def test_repeating_changes_no_prediction(tiny: Model, rounding: float) -> None:
+    once = encode(tiny, "a red circle")
+    sample = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    added = {"text_embeds": once.pooled_prompt_embeds, "time_ids": torch.zeros(1, 6)}
+    with torch.inference_mode():
+        one, other = (
+            tiny.unet(sample, 500, embeds, added_cond_kwargs=added).sample
+            for embeds in (once.prompt_embeds, once.prompt_embeds.repeat(1, 5, 1))
+        )
+    torch.testing.assert_close(one, other, rtol=0, atol=rounding)
+
+
+def test_prompts_whose_lengths_do_not_meet_are_refused(tiny: Model) -> None:
+    """Eight and nine chunks, which would take 72."""
+    prompt, negative = ("a " * (75 * n) for n in (8, 9))
+    with pytest.raises(InvalidPrompts, match="8, 9 pieces, which meet only at 72"):
+        Engine(tiny).generate([ImageRequest(prompt=prompt, negative_prompt=negative, seed=1)])
+
+
+def test_no_negative_prompt_is_zeros_or_the_empty_text_by_choice(tiny: Model) -> None:
+    """The choice is part of the identity where it makes another image, and only there."""
+    engine = Engine(tiny)
+    base = ImageRequest(prompt="a red circle", seed=1, num_inference_steps=2)
+    requests = [base, *(replace(base, empty_negative=name) for name in ("zeros", "empty"))]
+    own, zeros, empty = sorted(engine.generate(requests), key=lambda image: image.index)
+    assert torch.equal(own.decoded, zeros.decoded)
+    assert not torch.equal(own.decoded, empty.decoded)
+    names = [image.record.identity for image in (own, zeros, empty)]
+    assert names[0] == names[1] != names[2]
+    assert empty.record.to_plain()["request"]["empty_negative"] == "empty"
+    for other in ({"negative_prompt": "dim"}, {"guidance_scale": 1.0}):
+        described = [engine.describe(engine.with_size(replace(r, **other))) for r in requests]
+        assert len({record.identity for record in described}) == 1
+
+
+def test_zeros_have_the_shape_of_a_prompt(tiny: Model) -> None:
+    text = TextEncoder(tiny)
+    one, none = text.encode("a", chunks=2), text.encode(None, chunks=2)
+    for given, zeros in zip(one, none, strict=True):
+        assert (zeros.shape, zeros.dtype) == (given.shape, given.dtype)
+        assert not zeros.any()
 
 
 def test_a_weight_moves_its_own_tokens_away_from_the_empty_prompt(tiny: Model) -> None:
@@ -163,9 +252,9 @@ def test_images_of_prompts_of_any_length_are_the_same_alone(render: Render) -> N
 
 
 def test_rows_of_different_lengths_share_no_call(tiny: Model) -> None:
-    lengths: list[int] = []
+    seen: list[int] = []
     hook = tiny.unet.register_forward_pre_hook(
-        lambda _, inputs, named: lengths.append(named["encoder_hidden_states"].shape[1]),
+        lambda _, inputs, named: seen.append(named["encoder_hidden_states"].shape[1]),
         with_kwargs=True,
     )
     try:
@@ -173,4 +262,4 @@ def test_rows_of_different_lengths_share_no_call(tiny: Model) -> None:
     finally:
         hook.remove()
     assert len(images) == 6
-    assert set(lengths) == {77, 2 * 77, 3 * 77}
+    assert set(seen) == {77, 2 * 77, 3 * 77}

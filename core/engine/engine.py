@@ -20,6 +20,7 @@ from ..pinning import pinned
 from ..request.image_request import ImageRequest, SizedRequest
 from ..request.record import Record
 from ..text.encoder import TextEncoder
+from ..text.stack import common_chunks
 from ..wording import brief
 from .conditions.size import SizeCondition
 from .conditions.text import TextCondition
@@ -88,7 +89,8 @@ class Engine:
                 raises stops the run.
 
         Raises:
-            InvalidPrompts: a prompt calls a textual inversion that is not there.
+            InvalidPrompts: a prompt calls a textual inversion that is not there, has a weight that
+                is not finite, or its length and that of its negative prompt do not go together.
             InvalidRequest: a sampler can't take the number of steps, or the text encoders have not
                 so many layers to skip.
             OutOfMemory: the device has not enough for a call.
@@ -116,7 +118,7 @@ class Engine:
         return describe(request, self.model, self.geometry_of(request.width, request.height))
 
     def with_size(self, request: ImageRequest) -> SizedRequest:
-        """The request with its width and height filled in: its image's, else the model's own.
+        """The request with what it leaves to its image or the model filled in.
 
         Raises:
             InvalidRequest: it is none.
@@ -125,7 +127,11 @@ class Engine:
             raise InvalidRequest(
                 "an ImageRequest", brief(request), "Write ImageRequest(prompt=..., seed=...)."
             )
-        return request.sized(self.model.native_size)
+        sized = request.sized(self.model.native_size)
+        if sized.is_guided and not sized.negative_prompt and sized.empty_negative is None:
+            own = "zeros" if self.model.zeros_for_empty_prompt else "empty"
+            return replace(sized, empty_negative=own)
+        return sized
 
     def _run(
         self,
@@ -180,7 +186,7 @@ class Engine:
         """Width, height and chunks of text -> places of the requests with that shape."""
         queues: dict[tuple[int, int, int], list[int]] = {}
         for index, request in enumerate(requests):
-            chunks = max(self._text.count(prompt) for prompt in _prompts(request))
+            chunks = common_chunks([self._text.count(prompt) for prompt in _prompts(request)])
             queues.setdefault((request.width, request.height, chunks), []).append(index)
         return queues
 
@@ -235,11 +241,6 @@ class Engine:
             return GeneratedImage(lane.index, lane.request, image, to_uint8(image), record)
 
 
-def _prompts(request: ImageRequest) -> list[str]:
-    """The prompts of its rows: the negative one first, if it is guided."""
-    return [request.negative_prompt, request.prompt] if request.is_guided else [request.prompt]
-
-
 def _rows(lane: Lane) -> Rows:
     """What the UNet is asked for a lane: a row for each of its embeddings, otherwise the same."""
     count = len(lane.embeddings)
@@ -252,3 +253,11 @@ def _rows(lane: Lane) -> Rows:
             SizeCondition(size.expand(count, -1)),
         ),
     )
+
+
+def _prompts(request: SizedRequest) -> list[str | None]:
+    """The prompts of its rows: the negative one first, if it is guided; None for zeros."""
+    if not request.is_guided:
+        return [request.prompt]
+    is_zeros = request.empty_negative == "zeros" and not request.negative_prompt
+    return [None if is_zeros else request.negative_prompt, request.prompt]

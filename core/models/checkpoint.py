@@ -57,10 +57,13 @@ class Checkpoint:
     Attributes:
         path: of the file.
         has_vae: whether there is one in it.
+        zeros_for_empty_prompt: whether it was made for zeros in place of an empty negative prompt,
+            which no file says: SDXL was.
         vae_upcasts: whether it overflows in fp16; the file does not say, and SDXL's own does.
     """
 
     vae_upcasts = True
+    zeros_for_empty_prompt = True
 
     def __init__(self, path: Path) -> None:
         """Read the header.

@@ -99,6 +99,12 @@ class DiffusersFolder:
         return first, second
 
     @property
+    def zeros_for_empty_prompt(self) -> bool:
+        """As its index says; True where it says nothing, as in diffusers."""
+        index = peek(self._path / "model_index.json")
+        return index.get("force_zeros_for_empty_prompt", True) is not False
+
+    @property
     def scheduler_config(self) -> dict[str, Any]:
         """What the scheduler that the model was stored with says of its noise.
 

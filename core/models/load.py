@@ -18,7 +18,7 @@ from .inversion import with_inversions
 from .lora import apply_lora
 from .model import Model
 from .spec import DEMO, DTYPES, ModelSpec
-from .tokenizer import CLIP_VOCABULARY, digest_vocabulary
+from .tokenizer import CLIP_VOCABULARY, check_tokenizers, digest_vocabulary
 from .tokenizer_files import load_tokenizers
 from .vae import load_own_vae, vae_dtype
 
@@ -71,7 +71,9 @@ def load_model(
     if asked.embeddings:
         model = with_inversions(model, {name: Path(file) for name, file in asked.embeddings})
     for lora in asked.loras:
-        model = apply_lora(model, lora.path, lora.weight, lora.text_weight)
+        model = apply_lora(
+            model, lora.path, lora.weight, lora.text_weight, skip_unknown=lora.skip_unknown
+        )
     return model
 
 
@@ -153,6 +155,7 @@ def _load(path: Path, spec: ModelSpec, home: str | torch.device | None) -> Model
         tokenizers = load_tokenizers(path.parent, [Path(f) for f in spec.tokenizer_folders])
     else:
         tokenizers = source.load_tokenizers()
+    check_tokenizers(*tokenizers, path)
     config = source.scheduler_config
     for name in ("unet", "text_encoder", "text_encoder_2"):
         source.skeleton(name)  # what is wrong with one is told before any weights are read
@@ -189,6 +192,7 @@ def _load(path: Path, spec: ModelSpec, home: str | torch.device | None) -> Model
         given_vae=given_vae,
         noise=noise,
         offload=spec.offload,
+        zeros_for_empty_prompt=source.zeros_for_empty_prompt,
     )
 
 

@@ -14,28 +14,35 @@ import torch
 from ..errors import ModelNotFound
 from ..pinning import pinned
 from .contents import Contents
-from .lora_file import Factors, read_lora
+from .lora_file import Change, read_lora
 from .model import Lora, Model
 from .spec import LoraSpec
 
 
 def apply_lora(
-    model: Model, path: str | Path, weight: float = 1.0, text_weight: float | None = None
+    model: Model,
+    path: str | Path,
+    weight: float = 1.0,
+    text_weight: float | None = None,
+    *,
+    skip_unknown: bool = False,
 ) -> Model:
     """A model with a LoRA, beside the given one, which stays as it is.
 
     Touched weights are copied, all others shared. Several LoRAs are added up in fp32, always in the
-    same order and onto the untouched weights: the order of application makes no difference.
+    same order. Each change is that to the untouched weight, also of kinds that depend on it (DoRA,
+    OFT, GLoRA, whole weights): the order of application makes no difference.
 
     Args:
         model: with or without other LoRAs.
         path: of a .safetensors file.
         weight: factor of the changes to the UNet; may be negative.
         text_weight: of those to the text encoders; None for the same.
+        skip_unknown: leave out what of the file cannot be applied, instead of refusing the file.
 
     Raises:
         ModelNotFound: there is no such file.
-        UnsupportedModel: it is not a LoRA for SDXL, or of a kind that is not supported.
+        UnsupportedModel: it is not a LoRA for SDXL, or something of it cannot be applied.
         InvalidRequest: a weight is not a finite number.
     """
     LoraSpec(str(path), weight, text_weight)  # checks them
@@ -44,14 +51,14 @@ def apply_lora(
     if not path.is_file():
         raise ModelNotFound("a LoRA, a .safetensors file", str(path), "Check the name.")
     base = model.base or model
-    changes = read_lora(path, _components(base))
+    changes = read_lora(path, _components(base), skip_unknown=skip_unknown)
     # A factor of nothing is no part of the model's identity.
     on_unet = float(weight) if "unet" in changes else 0.0
     on_text = float(text_weight) if changes.keys() - {"unet"} else 0.0
     if not on_unet and not on_text:
         return model
     digest = Contents(path, (path,)).digest
-    lora = Lora(path.stem, str(path.absolute()), digest, on_unet, on_text, changes)
+    lora = Lora(path.stem, str(path.absolute()), digest, on_unet, on_text, changes, skip_unknown)
     return _with_loras(base, sorted((*model.loras, lora), key=_order))
 
 
@@ -78,7 +85,7 @@ def _with_loras(base: Model, loras: Sequence[Lora]) -> Model:
         )
         for name, module in _components(base).items()
     }
-    specs = [LoraSpec(lora.path, lora.weight, lora.text_weight) for lora in loras]
+    specs = [LoraSpec(one.path, one.weight, one.text_weight, one.skip_unknown) for one in loras]
     lines = [f"lora {lora.digest} {lora.weight!r} {lora.text_weight!r}" for lora in loras]
     return replace(
         base,
@@ -92,7 +99,7 @@ def _with_loras(base: Model, loras: Sequence[Lora]) -> Model:
 
 
 def _changed(
-    module: Any, changes: Sequence[tuple[float, dict[str, Factors]]], device: torch.device
+    module: Any, changes: Sequence[tuple[float, dict[str, Change]]], device: torch.device
 ) -> Any:
     """A copy of a component with changed weights, which shares the others.
 
@@ -100,16 +107,15 @@ def _changed(
     """
     tensors = chain(module.parameters(), module.buffers())
     shared = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
-    for path in sorted({path for _, factors in changes for path in factors}):
-        layer = shared.get_submodule(path)
-        weight = layer.weight
-        total = torch.zeros(weight.shape, dtype=torch.float32, device=device)
+    for name in sorted({name for _, own in changes for name in own}):
+        before = shared.get_parameter(name)
+        weight = before.to(device, torch.float32)
+        total = torch.zeros_like(weight)
         with pinned(device):
-            for factor, factors in changes:
-                if path in factors:
-                    up, down, scale = factors[path]
-                    product = up.to(total) @ down.to(total)
-                    total += factor * scale * product.reshape(weight.shape)
-            changed = (weight.to(device) + total).to(weight.device, weight.dtype)
-        layer.weight = torch.nn.Parameter(changed, requires_grad=False)
+            for factor, own in changes:
+                if name in own:
+                    total += own[name].on(weight, factor)
+        changed = (weight + total).to(before.device, before.dtype)
+        path, _, kind = name.rpartition(".")
+        setattr(shared.get_submodule(path), kind, torch.nn.Parameter(changed, requires_grad=False))
     return shared

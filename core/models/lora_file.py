@@ -1,74 +1,103 @@
-"""A LoRA file -> factors of the changes to the weights.
+"""A LoRA file -> the changes to the weights.
 
-Understood: kohya's names (with diffusers' or the original names of the UNet's parts) and
-diffusers' names, old and of PEFT. A module's path is compared with its dots written as underscores,
-since kohya's names have none.
+Understood: names of kohya (with diffusers' or the original names of the UNet's parts), diffusers
+(old, and of PEFT), LyCORIS and ComfyUI. A module's path is compared with its dots written as
+underscores, since kohya's names have none. What the parts of a weight mean is in `lora_kinds`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from ..errors import UnsupportedModel
 from .header import read_header
+from .lora_kinds import DOWN, MID, PARTS, UP, Kind, kind_of
 from .original_names import original_name
 
-#: How a tensor's name begins -> the component that it changes.
+#: How a tensor's name begins -> the component that it changes. diffusers once wrote the UNet's
+#: names with nothing before them.
 _PREFIXES = {
     "lora_unet_": "unet",
-    "lora_te1_": "text_encoder",
-    "lora_te2_": "text_encoder_2",
+    "lycoris_": "unet",
     "unet.": "unet",
+    "diffusion_model.": "unet",
+    "lora_te1_": "text_encoder",
     "text_encoder.": "text_encoder",
+    "text_encoders.clip_l.transformer.": "text_encoder",
+    "lora_te2_": "text_encoder_2",
     "text_encoder_2.": "text_encoder_2",
+    "text_encoders.clip_g.transformer.": "text_encoder_2",
+    "": "unet",
 }
 _TENSOR = re.compile(
-    r"(?P<module>.+?)(?:[._]lora(?:_linear_layer)?[._](?P<role>down|up|A|B)\.weight|\.(?P<alpha>alpha))"
+    r"(?P<module>.+?)(?:[._]lora(?:_linear_layer)?[._](?P<factor>down|up|mid|A|B)(?:\.default)?"
+    rf"(?:\.weight)?|\.(?P<part>{'|'.join(map(re.escape, sorted(PARTS)))})"
+    r"|\.(?P<norm>[wb]_norm|diff_b))"
 )
-_ROLES = {"down": "down", "A": "down", "up": "up", "B": "up"}
+_FACTORS = {"down": DOWN, "A": DOWN, "up": UP, "B": UP, "mid": MID}
 
-#: Parts of names by which other ways to change weights are known.
-_OTHER_METHODS = (
-    *("hada_", "lokr_", "oft_", "dora_scale", "lora_magnitude", "lora_mid", ".diff"),
-    *(".w_norm", ".b_norm", ".on_input", ".a1.", ".set_weight"),
-)
+#: Trained by some, and of no effect: SDXL does not use the first text encoder's pooled text.
+_UNUSED = ("text_encoder", "text_projection")
 
 
-class Factors(NamedTuple):
-    """The change `scale * up @ down` to one weight.
+@dataclass(frozen=True, eq=False)
+class Change:
+    """The change to one weight, or bias.
 
     Attributes:
-        up: (O, R), on the CPU in the file's dtype.
-        down: (R, I), likewise; for a convolution I is input channels times kernel.
-        scale: alpha / rank.
+        kind: how it is made of its parts.
+        parts: on the CPU in the file's dtype.
+        alpha: by which some kinds are scaled; None where nothing is said.
     """
 
-    up: torch.Tensor
-    down: torch.Tensor
-    scale: float
+    kind: Kind
+    parts: dict[str, torch.Tensor]
+    alpha: float | None
+
+    def on(self, weight: torch.Tensor, strength: float) -> torch.Tensor:
+        """What to add to a weight.
+
+        Args:
+            weight: fp32, of the model without LoRAs.
+            strength: the LoRA's weight.
+
+        Raises:
+            RuntimeError: the shapes do not fit.
+        """
+        parts = {name: part.to(weight) for name, part in self.parts.items()}
+        return self.kind.change(parts, self.alpha, weight, strength)
 
 
-#: Component -> path of a module in it -> the change to its weight.
-Changes = dict[str, dict[str, Factors]]
+#: Component -> name of a parameter in it -> the change to it.
+Changes = dict[str, dict[str, Change]]
 
 
-def read_lora(path: Path, components: Mapping[str, Any]) -> Changes:
+@dataclass
+class _Group:
+    """All tensors for one parameter: part -> its name in the file, and its values."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+def read_lora(path: Path, components: Mapping[str, Any], *, skip_unknown: bool = False) -> Changes:
     """The changes in a file.
 
     Args:
         path: of a .safetensors file.
         components: `unet`, `text_encoder` and `text_encoder_2` that it is meant for.
+        skip_unknown: leave out what cannot be applied, as long as something is left.
 
     Raises:
-        UnsupportedModel: it is not a LoRA, one of another kind, or for another model; whatever of
-            it could not be applied, however little, is a reason.
+        UnsupportedModel: it is not a LoRA, or for another model; whatever of it could not be
+            applied, however little, is a reason, if it is not left out by choice.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -78,64 +107,94 @@ def read_lora(path: Path, components: Mapping[str, Any]) -> Changes:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise _refusal(path, f"which cannot be read ({error})") from error
-    groups = _group(path, tensors)
+    groups, strange = _group(tensors)
     alphas = _peft_alphas(header.metadata)
-    paths = {name: _paths(name, module) for name, module in components.items()}
+    names = {name: _parameters(name, module) for name, module in components.items()}
     changes: Changes = {}
-    for (component, key), parts in groups.items():
-        module = paths[component].get(key)
-        if module is None or not {"up", "down"} <= parts.keys():
-            what = "another model" if module is None else "incomplete"
-            raise _refusal(path, f"{what}: {component}'s {key} does not fit")
-        factors = _factors(parts, alphas(component, module))
-        wanted = components[component].get_submodule(module).weight.shape
-        given = (len(factors.up), *factors.down.shape[1:])
-        if given != (wanted[0], math.prod(wanted[1:])) or factors.up.shape[1] != len(factors.down):
-            raise _refusal(path, f"of shape {given} for {component}'s {module} of {tuple(wanted)}")
-        changes.setdefault(component, {})[module] = factors
+    for (component, key, bias), group in groups.items():
+        if (component, key) == _UNUSED:
+            continue
+        parameter = names[component].get((key, bias))
+        if parameter is None:
+            strange.append(f"another model: {next(iter(group.names.values()))} does not fit")
+            continue
+        found = kind_of(set(group.parts))
+        if found is None:
+            strange.append(f"incomplete: {', '.join(group.names.values())} alone")
+            continue
+        kind, left = found
+        strange += [f"with {group.names[part]}, which {kind.name} has not" for part in sorted(left)]
+        parts = {name: part for name, part in group.parts.items() if name not in left}
+        alpha = parts.pop("alpha", None)
+        module = parameter.rpartition(".")[0]
+        change = Change(kind, parts, alphas(component, module) if alpha is None else float(alpha))
+        if wrong := _misfit(change, components[component].get_parameter(parameter)):
+            strange.append(f"of {wrong} for {component}'s {module}")
+            continue
+        changes.setdefault(component, {})[parameter] = change
+    if strange and not (skip_unknown and changes):
+        more = f" (and {len(strange) - 1} more)" if len(strange) > 1 else ""
+        raise _refusal(path, strange[0] + more)
     if not changes:
         raise _refusal(path, "without any change to a model")
     return changes
 
 
 def _group(
-    path: Path, tensors: dict[str, torch.Tensor]
-) -> dict[tuple[str, str], dict[str, torch.Tensor]]:
-    groups: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
+    tensors: dict[str, torch.Tensor],
+) -> tuple[dict[tuple[str, str, bool], _Group], list[str]]:
+    """Component, module and whether its bias is meant -> the tensors; and what fits nowhere."""
+    groups: dict[tuple[str, str, bool], _Group] = {}
+    strange = []
     for name, tensor in tensors.items():
-        if any(part in name for part in _OTHER_METHODS):
-            raise _refusal(path, f"of another kind ({name}); LoRA and LoCon are supported")
         match = _TENSOR.fullmatch(name)
-        prefix = next((p for p in _PREFIXES if name.startswith(p)), None)
-        if match is None or prefix is None:
-            raise _refusal(path, f"with {name}, which SDXL has not")
-        key = match["module"][len(prefix) :].replace(".", "_").replace("_processor_", "_")
+        if match is None:
+            strange.append(f"with {name}, which is not known")
+            continue
+        prefix = next(p for p in _PREFIXES if name.startswith(p))
+        module = match["module"][len(prefix) :]
+        bias = module.endswith(".bias") or match["norm"] in ("b_norm", "diff_b")
+        key = module.removesuffix(".bias").replace(".", "_").replace("_processor_", "_")
         key = re.sub(r"to_out$", "to_out_0", key)
-        role = "alpha" if match["alpha"] else _ROLES[match["role"]]
-        groups.setdefault((_PREFIXES[prefix], key), {})[role] = tensor
-    return groups
+        part = _FACTORS[match["factor"]] if match["factor"] else match["part"] or "diff"
+        if part == "oft_blocks" and tensor.ndim == 4:
+            part = "boft_blocks"
+        group = groups.setdefault((_PREFIXES[prefix], key, bias), _Group())
+        group.names[part], group.parts[part] = name, tensor
+    return groups, strange
 
 
-def _paths(component: str, module: Any) -> dict[str, str]:
-    """Names in a file -> paths of modules whose weights can be changed."""
-    found: dict[str, str] = {}
-    for path, part in module.named_modules():
-        if isinstance(part, (torch.nn.Linear, torch.nn.Conv2d)):
-            if component == "unet":
-                names = [path, original_name(path, module.config.layers_per_block)]
-            else:
-                # Newer transformers name CLIPTextModel's parts without `text_model.`.
-                names = [path, f"text_model.{path}"]
-            found |= {name.replace(".", "_"): path for name in names}
+def _parameters(component: str, module: Any) -> dict[tuple[str, bool], str]:
+    """Name of a module in a file, and whether its bias is meant -> name of the parameter."""
+    found: dict[tuple[str, bool], str] = {}
+    for name, _ in module.named_parameters():
+        path, _, kind = name.rpartition(".")
+        if kind not in ("weight", "bias"):
+            continue
+        for other in _names(component, path, module):
+            found[other.replace(".", "_"), kind == "bias"] = name
     return found
 
 
-def _factors(parts: dict[str, torch.Tensor], alpha: float | None) -> Factors:
-    up, down = parts["up"].flatten(1), parts["down"].flatten(1)
-    rank = len(down)
-    if "alpha" in parts:
-        alpha = float(parts["alpha"])
-    return Factors(up, down, 1.0 if alpha is None else alpha / rank)
+def _names(component: str, path: str, module: Any) -> Iterator[str]:
+    """The names that files have for a module."""
+    yield path
+    if component == "unet":
+        yield original_name(path, module.config.layers_per_block)
+    else:
+        # Newer transformers name CLIPTextModel's parts without `text_model.`.
+        yield f"text_model.{path}"
+
+
+def _misfit(change: Change, weight: torch.Tensor) -> str | None:
+    """What is wrong with the shapes, found without computing anything."""
+    wanted = torch.empty(weight.shape, device="meta")
+    try:
+        given = change.on(wanted, 1.0).shape
+    except (RuntimeError, ValueError, IndexError):
+        shapes = (tuple(part.shape) for part in change.parts.values())
+        return f"shapes {', '.join(map(str, shapes))}"
+    return None if given == weight.shape else f"shape {tuple(given)}"
 
 
 def _peft_alphas(metadata: Mapping[str, str]) -> Any:
@@ -154,5 +213,7 @@ def _peft_alphas(metadata: Mapping[str, str]) -> Any:
 
 def _refusal(path: Path, found: str) -> UnsupportedModel:
     return UnsupportedModel(
-        "a LoRA made for SDXL", f"{path}, {found}", "Choose a LoRA that was trained on SDXL."
+        "a LoRA made for SDXL",
+        f"{path}, {found}",
+        "Choose a LoRA that was trained on SDXL, or leave out what does not fit by skip_unknown.",
     )

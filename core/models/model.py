@@ -24,6 +24,7 @@ class Lora:
         weight: factor of its changes to the UNet.
         text_weight: factor of its changes to the text encoders.
         changes: component -> what `read_lora` found for it in the file.
+        skip_unknown: whether it might leave out something of the file.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Lora:
     weight: float
     text_weight: float
     changes: Mapping[str, Any]
+    skip_unknown: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,8 @@ class Model:
             model says of itself.
         inversions: textual inversions that prompts may call, by name.
         offload: whether each part is moved to the device when it is called, from the CPU.
+        zeros_for_empty_prompt: whether it was made for zeros in place of an empty negative prompt,
+            where a request does not say.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Model:
     noise: Mapping[str, Any] = field(default_factory=dict)
     inversions: Mapping[str, TextualInversion] = field(default_factory=dict)
     offload: bool = False
+    zeros_for_empty_prompt: bool = True
 
     @property
     def digest(self) -> str:

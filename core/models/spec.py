@@ -29,11 +29,13 @@ class LoraSpec:
         path: of its .safetensors file.
         weight: finite factor of its changes to the UNet; may be negative.
         text_weight: of those to the text encoders; None for the same.
+        skip_unknown: leave out what of the file cannot be applied, instead of refusing the file.
     """
 
     path: str
     weight: float = 1.0
     text_weight: float | None = None
+    skip_unknown: bool = False
 
     def __post_init__(self) -> None:
         """Check all of it.

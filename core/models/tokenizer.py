@@ -82,6 +82,32 @@ def read_tokenizer(folder: Path, number: int) -> Any:
     return _made(folder, words, tokens)
 
 
+def check_tokenizers(first: Any, second: Any, folder: Path) -> None:
+    """Check that the first can cut texts for both.
+
+    The second cannot: its padding is `!`, which transformers then takes for padding in a text too.
+
+    Args:
+        first: of CLIP ViT-L.
+        second: of OpenCLIP bigG.
+        folder: that they are of.
+
+    Raises:
+        UnsupportedModel: their vocabularies differ, or a word of texts is the first one's padding.
+    """
+    if first.get_vocab() != second.get_vocab():
+        found = "vocabularies that differ"
+    elif first.pad_token_id not in (first.bos_token_id, first.eos_token_id):
+        found = f"{first.pad_token!r} for padding in the first"
+    else:
+        return
+    raise UnsupportedModel(
+        "two tokenizers with CLIP's vocabulary, the first of which pads with its end of text",
+        f"{folder} with {found}",
+        "Take both from stabilityai/stable-diffusion-xl-base-1.0.",
+    )
+
+
 def digest_vocabulary(tokenizer: Any) -> str:
     """SHA-256 of the words with their numbers, whatever files they came from.
 

@@ -5,14 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import InvalidRequest
 from . import kinds
 from .fields import Condition, declare
 
+#: What stands for a negative prompt where there is none.
+EMPTY_NEGATIVES = ("empty", "zeros")
+
 GUIDED = Condition("guidance is on", lambda request: request.is_guided)
+_NO_NEGATIVE = Condition(
+    "guidance is on and negative_prompt is empty",
+    lambda request: request.is_guided and not request.negative_prompt,
+)
 
 _LISTS: dict[str, Any] = {
     "advice": "Give one text for an image; combine() makes requests of lists."
 }
+
+
+def _check_empty_negative(name: str) -> None:
+    if name not in EMPTY_NEGATIVES:
+        raise InvalidRequest(
+            f"one of {', '.join(EMPTY_NEGATIVES)} for empty_negative", repr(name), "Choose one."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +36,29 @@ class Text:
 
     Attributes:
         prompt: what to show; a text of at most 20,000 characters.
-        negative_prompt: what not to show, likewise; the empty one is encoded like any other.
+        negative_prompt: what not to show, likewise.
+        empty_negative: what stands for an empty negative prompt: `empty`, its text encoded like any
+            other, as ComfyUI does; or `zeros` in place of all embeddings, as diffusers does with a
+            model whose index says `force_zeros_for_empty_prompt`, SDXL base among them. None: as
+            the model says.
         clip_skip: 0 to 30; layers of the text encoders to leave out, counted from the one that SDXL
-            was trained with, the last but one; diffusers' number, which AUTOMATIC1111 calls 2 more.
+            was trained with, the last but one, for both prompts. That is what ComfyUI's CLIP Set
+            Last Layer does; its -2, and AUTOMATIC1111's 2, are 0 here. diffusers counts as we do,
+            but skips layers for the prompt alone.
     """
 
     prompt: str = field(metadata=declare(kinds.Text(), **_LISTS))
     negative_prompt: str = field(default="", metadata=declare(kinds.Text(), only=GUIDED, **_LISTS))
+    empty_negative: str | None = field(
+        default=None,
+        metadata=declare(
+            kinds.Name(_check_empty_negative),
+            called="an empty_negative",
+            only=_NO_NEGATIVE,
+            unless="empty",
+            advice="Write empty or zeros.",
+        ),
+    )
     clip_skip: int = field(
         default=0,
         metadata=declare(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -12,10 +12,10 @@ from ..errors import InvalidPrompts
 from ..models.model import TextualInversion
 from .syntax import Piece, parse
 
-#: A word of at least so many tokens may be cut at the end of a chunk (ComfyUI's number).
-_LONG_WORD = 8
+#: A stretch of at least so many tokens is cut at the end of a chunk (ComfyUI's number).
+_LONG = 8
 
-_INVERSION = re.compile(r"embedding:(\S+)")
+_INVERSION = re.compile(r"(?<!\S)embedding:\s*(\S+)")
 #: What may follow a name: neither a letter nor a sign with one, which would make it another name.
 _END = re.compile(r"(\.safetensors)?(?!\w|[-./]\w)")
 #: Most names that a message tells.
@@ -41,15 +41,18 @@ def to_chunks(
 ) -> tuple[Chunk, ...]:
     """The chunks of a prompt, at least one; each without start, end and padding.
 
-    A word is not cut, if it is not a long one, but begins the next chunk.
+    They are filled as ComfyUI fills them: all text of one weight up to a textual inversion is one
+    stretch, and so is each inversion. A stretch that is too long for what is left of a chunk is cut
+    there if it has eight tokens or more, be it within a word; else it begins the next chunk.
 
     Args:
         prompt: as `core.text.syntax` describes.
-        tokenizer: of one of the text encoders.
+        tokenizer: of the first text encoder; the second has the same vocabulary.
         inversions: that it may call, by name.
 
     Raises:
-        InvalidPrompts: it calls a textual inversion that is not there.
+        InvalidPrompts: it calls a textual inversion that is not there, or has a weight that is
+            not finite.
         ModelNotFound: the file of one that it calls is missing.
         UnsupportedModel: the file of one that it calls is not made for SDXL.
     """
@@ -58,14 +61,15 @@ def to_chunks(
     for piece in parse(prompt):
         if piece.starts_part:
             chunks.append([])
-        for word in _words(piece, tokenizer, inversions):
-            while word:
+        for stretch in _stretches(piece, tokenizer, inversions):
+            is_long = len(stretch) >= _LONG
+            while stretch:
                 free = limit - len(chunks[-1])
-                if len(word) > free and (len(word) < _LONG_WORD or free == 0):
+                if len(stretch) > free and not (is_long and free):
                     chunks.append([])
                     continue
-                chunks[-1] += word[:free]
-                word = word[free:]
+                chunks[-1] += stretch[:free]
+                stretch = stretch[free:]
     return tuple(map(tuple, chunks))
 
 
@@ -85,24 +89,21 @@ def called_inversions(prompt: str, inversions: Mapping[str, TextualInversion]) -
     return {call.name for piece in parse(prompt) for call in _calls(piece.text, inversions)}
 
 
-def _words(
+def _stretches(
     piece: Piece, tokenizer: Any, inversions: Mapping[str, TextualInversion]
-) -> list[list[Token]]:
-    words: list[list[Token]] = []
-    for text in piece.text.split():
-        done = 0
-        for call in _calls(text, inversions):
-            words += _tokens([text[done : call.start]], piece.weight, tokenizer)
-            count = len(inversions[call.name].vectors[0])
-            words.append([Token((call.name, place), piece.weight) for place in range(count)])
-            done = call.end
-        words += _tokens([text[done:]], piece.weight, tokenizer)
-    return words
+) -> Iterator[list[Token]]:
+    done = 0
+    for call in _calls(piece.text, inversions):
+        yield _tokens(piece.text[done : call.start], piece.weight, tokenizer)
+        count = len(inversions[call.name].vectors[0])
+        yield [Token((call.name, place), piece.weight) for place in range(count)]
+        done = call.end
+    yield _tokens(piece.text[done:], piece.weight, tokenizer)
 
 
-def _tokens(texts: Sequence[str], weight: float, tokenizer: Any) -> list[list[Token]]:
-    ids = tokenizer(list(texts), verbose=False).input_ids
-    return [[Token(number, weight) for number in numbers[1:-1]] for numbers in ids]
+def _tokens(text: str, weight: float, tokenizer: Any) -> list[Token]:
+    ids = tokenizer(text, verbose=False).input_ids
+    return [Token(number, weight) for number in ids[1:-1]]
 
 
 class _Call(NamedTuple):
@@ -115,23 +116,22 @@ class _Call(NamedTuple):
 
 def _calls(text: str, inversions: Mapping[str, TextualInversion]) -> Iterator[_Call]:
     """The calls in a text. Each means the longest name that it begins with."""
-    end = 0
-    while match := _INVERSION.search(text, end):
+    for match in _INVERSION.finditer(text):
         call = _as_file(match[1])
         ends = {
             name: found.end()
             for name in inversions
             if call.startswith(_as_file(name)) and (found := _END.match(call, len(name)))
         }
-        if not ends:
+        if not ends or "embedding:" in call:
+            more = " Put a blank before each `embedding:`." if "embedding:" in call else ""
             raise InvalidPrompts(
                 "the name of a textual inversion (.safetensors)",
                 match[0],
-                f"There is {_near(match[1], inversions)}; load it, or correct the name.",
+                f"There is {_near(match[1], inversions)}; load it, or correct the name.{more}",
             )
         name = max(ends, key=len)
-        end = match.start(1) + ends[name]
-        yield _Call(name, match.start(), end)
+        yield _Call(name, match.start(), match.start(1) + ends[name])
 
 
 def _as_file(name: str) -> str:

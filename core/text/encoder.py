@@ -13,6 +13,7 @@ from ..errors import InvalidRequest
 from ..models.model import Model
 from ..pinning import pinned
 from .chunks import Chunk, to_chunks, to_ids
+from .stack import TOKENS_PER_CHUNK
 
 #: Distinct prompts whose embeddings are kept; 256 of full SDXL take 80 MB in fp16.
 CACHE_SIZE = 256
@@ -40,15 +41,16 @@ class TextEncoder:
         self._chunks = lru_cache(CACHE_SIZE)(partial(_cut, model))
         self._encode_chunk = lru_cache(2 * CACHE_SIZE)(partial(_run, model))
 
-    def count(self, prompt: str) -> int:
-        """The number of chunks of a prompt.
+    def count(self, prompt: str | None) -> int:
+        """The number of chunks of a prompt; 1 for None.
 
         Raises:
-            InvalidPrompts: it calls a textual inversion that is not there.
+            InvalidPrompts: it calls a textual inversion that is not there, or has a weight that
+                is not finite.
             ModelNotFound: the file of one that it calls is missing.
             UnsupportedModel: the file of one that it calls is not made for SDXL.
         """
-        return len(self._chunks(prompt)[0])
+        return 1 if prompt is None else len(self._chunks(prompt))
 
     def check_clip_skip(self, clip_skip: int) -> None:
         """Check that the text encoders have so many layers.
@@ -62,29 +64,43 @@ class TextEncoder:
                 f"a clip_skip of at most {most} with this model", repr(clip_skip), "Lower it."
             )
 
-    def encode(self, prompt: str, *, chunks: int, clip_skip: int = 0) -> Embedding:
+    def encode(self, prompt: str | None, *, chunks: int, clip_skip: int = 0) -> Embedding:
         """The embedding of a prompt.
 
         Both encoders' last hidden layer but one, or `clip_skip` layers before, chunk by chunk,
-        and the pooled text of the second. A weight moves a token's embedding away from (or
-        towards) that of the empty prompt at its place, as in ComfyUI.
+        and the pooled text of the second's first chunk. A weight moves a token's embedding away
+        from (or towards) that of the empty prompt at its place, as in ComfyUI.
 
         Args:
-            prompt: as `core.text.syntax` describes.
-            chunks: to have in all; those that the prompt has not are of an empty one.
+            prompt: as `core.text.syntax` describes; None for zeros in place of all numbers.
+            chunks: to have in all, by repeating the prompt's own: a multiple of their number, of
+                `common_chunks`.
             clip_skip: 0 or more.
         """
+        if prompt is None:
+            return self._zeros(chunks)
+        cut = self._chunks(prompt)
         columns, pooled = [], None
         with pinned(self._model.device):
-            for which, own in enumerate(self._chunks(prompt)):
+            for which in range(len(self._model.text_encoders)):
                 parts = []
-                for chunk in own + ((),) * (chunks - len(own)):
+                for chunk in cut:
                     hidden, chunk_pooled = self._encode_chunk(which, _unweighted(chunk), clip_skip)
                     parts.append(self._weigh(hidden, which, chunk, clip_skip))
                     pooled = chunk_pooled if len(parts) == 1 else pooled
                 columns.append(torch.cat(parts, dim=1))
         assert pooled is not None
-        return Embedding(torch.cat(columns, dim=-1), pooled)
+        embeds = torch.cat(columns, dim=-1).repeat(1, chunks // len(cut), 1)
+        return Embedding(embeds, pooled)
+
+    def _zeros(self, chunks: int) -> Embedding:
+        first, second = self._model.text_encoders
+        like = {"dtype": self._model.dtype, "device": self._model.device}
+        width = first.config.hidden_size + second.config.hidden_size
+        return Embedding(
+            torch.zeros(1, TOKENS_PER_CHUNK * chunks, width, **like),
+            torch.zeros(1, second.config.projection_dim, **like),
+        )
 
     def _weigh(
         self, hidden: torch.Tensor, which: int, chunk: Chunk, clip_skip: int
@@ -99,11 +115,13 @@ class TextEncoder:
         return torch.where(factor == 1, hidden, moved.to(hidden.dtype))
 
 
-def _cut(model: Model, prompt: str) -> tuple[tuple[Chunk, ...], ...]:
-    """The chunks for each encoder, equally many."""
-    cut = [to_chunks(prompt, tokenizer, model.inversions) for tokenizer in model.tokenizers]
-    most = max(map(len, cut))
-    return tuple(chunks + ((),) * (most - len(chunks)) for chunks in cut)
+def _cut(model: Model, prompt: str) -> tuple[Chunk, ...]:
+    """The chunks for both encoders, whose vocabulary is the same.
+
+    The first one's tokenizer cuts: where padding is a word of texts, as `!` is for the second,
+    that of transformers takes it in a text for padding.
+    """
+    return to_chunks(prompt, model.tokenizers[0], model.inversions)
 
 
 def _run(model: Model, which: int, chunk: Chunk, clip_skip: int) -> tuple[torch.Tensor, Any]:

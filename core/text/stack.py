@@ -19,12 +19,30 @@ TOKENS_PER_CHUNK = 77
 MAX_CHUNKS = 60
 
 
-def stack_embeddings(embeddings: Sequence[torch.Tensor]) -> torch.Tensor:
-    """One row a prompt, all as long as the least common multiple of their lengths.
+def common_chunks(counts: Sequence[int]) -> int:
+    """The least common multiple of prompts' numbers of chunks, to which their embeddings repeat.
 
-    Shorter ones are repeated whole. To attention that changes nothing beyond rounding: softmax
-    over the same keys n times gives each copy an n-th of its weight, and their values add up to
-    what they were. Zeros would not do: they take a share of the weight.
+    Shorter ones are repeated whole, as ComfyUI does. To attention that changes nothing beyond
+    rounding: softmax over the same keys n times gives each copy an n-th of its weight, and their
+    values add up to what they were. Zeros or empty chunks would not do: they take a share of the
+    weight.
+
+    Raises:
+        InvalidPrompts: it is too large; the message names the numbers.
+    """
+    common = math.lcm(*counts)
+    if common > max(MAX_CHUNKS, *counts):
+        raise InvalidPrompts(
+            f"prompts whose lengths go into {MAX_CHUNKS} pieces of {TOKENS_PER_CHUNK} tokens",
+            f"lengths of {', '.join(map(str, sorted(set(counts))))} pieces, "
+            f"which meet only at {common}",
+            "Shorten the longest prompts, or make them in a run of their own.",
+        )
+    return common
+
+
+def stack_embeddings(embeddings: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One row a prompt, all brought to `common_chunks`.
 
     Args:
         embeddings: (1, 77 * n, D) each, of one D.
@@ -33,18 +51,10 @@ def stack_embeddings(embeddings: Sequence[torch.Tensor]) -> torch.Tensor:
         (B, 77 * N, D), B their number.
 
     Raises:
-        InvalidPrompts: their lengths have too large a common multiple; the message names them.
+        InvalidPrompts: as `common_chunks`.
     """
     import torch
 
-    lengths = [embedding.shape[1] for embedding in embeddings]
-    longest = math.lcm(*lengths)
-    if longest > max(MAX_CHUNKS * TOKENS_PER_CHUNK, *lengths):
-        chunks = sorted({length // TOKENS_PER_CHUNK for length in lengths})
-        raise InvalidPrompts(
-            f"prompts whose lengths go into {MAX_CHUNKS} pieces of {TOKENS_PER_CHUNK} tokens",
-            f"lengths of {', '.join(map(str, chunks))} pieces, "
-            f"which meet only at {longest // TOKENS_PER_CHUNK}",
-            "Shorten the longest prompts, or make them in a run of their own.",
-        )
-    return torch.cat([e.repeat(1, longest // e.shape[1], 1) for e in embeddings])
+    counts = [embedding.shape[1] // TOKENS_PER_CHUNK for embedding in embeddings]
+    common = common_chunks(counts)
+    return torch.cat([e.repeat(1, common // n, 1) for e, n in zip(embeddings, counts, strict=True)])

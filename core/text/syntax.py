@@ -3,23 +3,27 @@
 (word)          a tenth more weight; brackets within brackets multiply
 (word:1.2)      this weight, whatever the brackets around it say
 \\( and \\)       brackets that are part of the text
+embedding:name  a textual inversion, where it begins a word
 BREAK           the rest starts a new part of 75 tokens
-embedding:name  a textual inversion
 
-This is ComfyUI's reading (https://github.com/comfyanonymous/ComfyUI, comfy/sd1_clip.py,
-token_weights), BREAK is AUTOMATIC1111's. A bracket without a partner is text.
+All but the last are ComfyUI's and mean what they mean there, for brackets without a partner too;
+`tests/test_text_comfyui.py` measures it. BREAK is AUTOMATIC1111's; in ComfyUI it is a word.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
+
+from ..errors import InvalidPrompts
 
 #: What one pair of brackets without a number multiplies by.
 _MORE = 1.1
 
 _BREAK = re.compile(r"\bBREAK\b")
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)\s*")
+_BRACKET = re.compile(r"\\[()]|[()]")
 
 
 class Piece(NamedTuple):
@@ -37,9 +41,13 @@ class Piece(NamedTuple):
 
 
 def parse(prompt: str) -> list[Piece]:
-    """The pieces of a prompt, in order; at least one, which may be empty."""
+    """The pieces of a prompt, in order; at least one, which may be empty.
+
+    Raises:
+        InvalidPrompts: a weight is infinite or not a number.
+    """
     pieces: list[Piece] = []
-    for text, weight in _weigh(prompt, 0, len(prompt), 1.0, _pairs(prompt)):
+    for text, weight in _weigh(prompt):
         plain = text.replace("\\(", "(").replace("\\)", ")")
         first, *others = _BREAK.split(plain)
         pieces.append(Piece(first, weight))
@@ -47,33 +55,53 @@ def parse(prompt: str) -> list[Piece]:
     return pieces or [Piece("")]
 
 
-def _pairs(text: str) -> dict[int, int]:
-    """Place of each opening bracket that has a partner -> the partner's place."""
-    pairs, open_ones = {}, []
-    for match in re.finditer(r"\\[()]|[()]", text):
-        if match[0] == "(":
-            open_ones.append(match.start())
-        elif match[0] == ")" and open_ones:
-            pairs[open_ones.pop()] = match.start()
-    return pairs
-
-
-def _weigh(
-    text: str, start: int, end: int, weight: float, pairs: dict[int, int]
-) -> list[tuple[str, float]]:
-    """Text and weight of the stretches of text[start:end], which has this weight as a whole."""
-    found, plain = [], start
-    while start < end:
-        close = pairs.get(start)
-        if close is None:
-            start += 1
-            continue
-        found.append((text[plain:start], weight))
-        colon = text.rfind(":", start + 1, close)
-        if colon > start + 1 and _NUMBER.fullmatch(text[colon + 1 : close]):
-            found += _weigh(text, start + 1, colon, float(text[colon + 1 : close]), pairs)
+def _weigh(prompt: str) -> Iterator[tuple[str, float]]:
+    """Stretches of text with their weights."""
+    unread = [(stretch, 1.0) for stretch in reversed(_split(prompt))]
+    while unread:
+        text, weight = unread.pop()
+        if text.startswith("(") and text.endswith(")") and not text.endswith("\\)"):
+            inner, weight = _unwrap(text[1:-1], weight)
+            unread += [(stretch, weight) for stretch in reversed(_split(inner))]
         else:
-            found += _weigh(text, start + 1, close, weight * _MORE, pairs)
-        start = plain = close + 1
-    found.append((text[plain:end], weight))
-    return [(stretch, value) for stretch, value in found if stretch]
+            yield text, weight
+
+
+def _split(text: str) -> list[str]:
+    """Cut a text around its outermost pairs of brackets, which stay with what is in them.
+
+    A ) without a partner makes text of the next ( too, and a ( without one of all that follows;
+    if that ends with a ), this is taken for the partner.
+    """
+    found, start, depth = [], 0, 0
+    for bracket in _BRACKET.finditer(text):
+        if bracket[0] == "(":
+            if depth == 0:
+                found.append(text[start : bracket.start()])
+                start = bracket.start()
+            depth += 1
+        elif bracket[0] == ")":
+            depth -= 1
+            if depth == 0:
+                found.append(text[start : bracket.end()])
+                start = bracket.end()
+    return [stretch for stretch in (*found, text[start:]) if stretch]
+
+
+def _unwrap(text: str, around: float) -> tuple[str, float]:
+    """What stood in a pair of brackets, without its number, and its weight.
+
+    Any number of Python's counts, 1e1 and 1_0 too, as in ComfyUI.
+    """
+    words, _, number = text.rpartition(":")
+    if not words:
+        return text, around * _MORE
+    try:
+        weight = float(number)
+    except ValueError:
+        return text, around * _MORE
+    if not math.isfinite(weight):
+        raise InvalidPrompts(
+            "finite weights", f"({text})", r"Give a number, or write \( and \) for plain brackets."
+        )
+    return words, weight

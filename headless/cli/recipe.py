@@ -31,6 +31,9 @@ _LINKS = {
     ("6", "rows"): ("5", "rows"),
 }
 
+#: Inputs that are not as in a fresh node: without a negative prompt, images are diffusers'.
+_CHOSEN = {("5", "empty_negative"): "auto"}
+
 #: Option of the command -> the input that it sets.
 TARGETS = {
     "prompts": ("2", "text"),
@@ -74,6 +77,7 @@ def _node(catalog: Catalog, node_id: str, used: Mapping[str, str]) -> Node:
         for name, item in inputs_of(catalog.classes[kind]).items()
         if item.is_widget
     }
+    inputs |= {name: value for (target, name), value in _CHOSEN.items() if target == node_id}
     for (target, name), (source, output) in _LINKS.items():
         if target == node_id and source in used:
             names = catalog.classes[used[source]].RETURN_NAMES

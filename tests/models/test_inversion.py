@@ -79,13 +79,17 @@ def test_only_images_that_call_a_textual_inversion_depend_on_it(
     ("prompt", "names"),
     [
         ("embedding:redcircle, embedding:red.", {"redcircle", "red"}),
-        ("embedding:red,embedding:redcircle", {"red", "redcircle"}),
+        ("embedding:red, embedding:redcircle", {"red", "redcircle"}),
+        ("a\nembedding:red", {"red"}),
+        ("a,embedding:red", set()),
+        ("an-embedding:red", set()),
         ("(embedding:red:1.2), embedding:redcircle:", {"red", "redcircle"}),
         ("embedding:red.safetensors", {"red"}),
         ("embedding:style/neg-v2 a", {"style/neg-v2"}),
         (r"embedding:style\neg-v2.safetensors, a", {"style/neg-v2"}),
         ("embedding:style/neg", {"style/neg"}),
-        ("embedding: red", set()),
+        ("embedding: red", {"red"}),
+        ("a word embedding:", set()),
     ],
 )
 def test_names_are_called_as_in_comfyui(prompt: str, names: set[str]) -> None:
