@@ -23,7 +23,7 @@ from .denoiser import Denoiser, Rows
 from .lane import Lane
 from .memory import telling_of_images
 from .progress import Progress
-from .schedulers import start_scheduler
+from .samplers.choice import count_calls
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +174,7 @@ class Engine:
         )
         config = self.model.scheduler_config
         return sum(
-            number * len(start_scheduler(name, config, steps, seed=0, strength=strength)[1])
+            number * count_calls(name, config, steps, strength)
             for (name, steps, strength), number in plans.items()
         )
 
