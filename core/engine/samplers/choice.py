@@ -18,7 +18,7 @@ from .levels import Levels
 from .noise import from_generator, from_path
 from .plan import Plan, plan_calls
 from .spacings import SPACINGS
-from .table import SAMPLERS
+from .table import SAMPLERS, Sampler
 
 _Settings = tuple[tuple[str, Any], ...]
 
@@ -115,9 +115,7 @@ def _plan(
     config = dict(settings)
     if spacing:
         levels = Levels(config)
-        sigmas = SPACINGS[spacing](levels, num_inference_steps + sampler.one_more)
-        if sampler.one_more:
-            del sigmas[-2]
+        sigmas = _spaced(sampler, spacing, levels, num_inference_steps)
         timestep = levels.timestep
         whole = sigmas[0] > levels.largest or isclose(sigmas[0], levels.largest, rel_tol=1e-5)
         # Of a model without zero terminal SNR, the noise that it was trained on has an image in it.
@@ -143,3 +141,22 @@ def _plan(
         noise_scale_on_image=scale if whole and not begin else sigmas[0],
         lowest=sigmas[-1] or sigmas[-2],
     )
+
+
+def plan_sigmas(
+    name: str, model_config: Mapping[str, Any], num_inference_steps: int
+) -> list[float]:
+    """The noise levels of a sampler with a spacing, falling, the last 0.
+
+    Args: as `start_course`.
+    """
+    sampler, _, spacing = name.partition(":")
+    levels = Levels(dict(_settings(model_config)))
+    return _spaced(SAMPLERS[sampler], spacing, levels, num_inference_steps)
+
+
+def _spaced(sampler: Sampler, spacing: str, levels: Levels, steps: int) -> list[float]:
+    sigmas = SPACINGS[spacing](levels, steps + sampler.one_more)
+    if sampler.one_more:
+        del sigmas[-2]
+    return sigmas

@@ -139,7 +139,7 @@ def _planned(name: str, settings: tuple[tuple[str, Any], ...], num_inference_ste
 def euler_table(
     model_config: Mapping[str, Any], num_inference_steps: int
 ) -> tuple[list[float], Callable[[float], float], float]:
-    """What diffusers' Euler plans, and with it Heun and both DPM2.
+    """What diffusers' Euler plans, and with it Heun and DPM2.
 
     Returns:
         Sigmas, falling, the last 0; sigma -> timestep, with fractions; and what the first noise is

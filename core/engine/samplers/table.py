@@ -41,7 +41,9 @@ SAMPLERS: dict[str, Sampler] = {
     "euler_ancestral": Sampler(single_step.euler_ancestral),
     "heun": Sampler(single_step.heun),
     "dpm_2": Sampler(single_step.dpm_2, one_more=True),
-    "dpm_2_ancestral": Sampler(single_step.dpm_2_ancestral, one_more=True),
+    "dpm_2_ancestral": Sampler(
+        single_step.dpm_2_ancestral, ("KDPM2AncestralDiscreteScheduler", {}), one_more=True
+    ),
     "lms": Sampler(
         multistep.adams_bashforth(4, lambda sigma: sigma), ("LMSDiscreteScheduler", {})
     ),
@@ -92,7 +94,7 @@ def check_scheduler(name: str) -> None:
     """Check that a name is one of ours.
 
     Raises:
-        InvalidRequest: the sampler or the spacing is unknown; the message lists what there is.
+        InvalidRequest: the sampler or the spacing (ComfyUI's "scheduler") is unknown; the message lists what there is.
     """
     sampler, colon, spacing = name.partition(":")
     if sampler not in SAMPLERS:
@@ -101,5 +103,5 @@ def check_scheduler(name: str) -> None:
         )
     if colon and spacing not in SPACINGS:
         raise InvalidRequest(
-            "the name of a spacing", repr(spacing), f"Choose one of {', '.join(SPACINGS)}."
+            "the name of a scheduler", repr(spacing), f"Choose one of {', '.join(SPACINGS)}."
         )
