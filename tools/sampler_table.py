@@ -1,17 +1,17 @@
 """Holds our samplers and spacings against ComfyUI's own KSampler.
 
-    COMFYUI_DIR=~/ComfyUI ~/ComfyUI/venv/bin/python tools/sampler_table.py [--steps 8 20] [--write]
+    COMFYUI_DIR=~/ComfyUI ~/ComfyUI/venv/bin/python tools/sampler_table.py --write
 
 Runs in ComfyUI's interpreter, which needs what Batch SDXL needs, too. Both sides get the built-in
-model's UNet, the same embeddings and the same first noise; ComfyUI's KSampler draws the noise of its
-steps itself. Prints, for each sampler and spacing that both have, the largest relative difference of
-a sigma and the largest difference of a pixel, of a range of 1; --write puts the table into
-docs/samplers.md. --json prints the figures for programs.
+model's UNet, the same embeddings and the same first noise; ComfyUI's KSampler draws the noise of
+its steps itself. Prints, for each sampler and spacing that both have, the largest relative
+difference of a sigma and the largest difference of a pixel, of a range of 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -33,16 +33,10 @@ def comfyui() -> Any:
     # ComfyUI reads its options as it is imported.
     sys.argv[1:] = ["--cpu"]
     sys.path.insert(0, folder)
-    import comfy.options
-
-    comfy.options.enable_args_parsing()
-    import comfy.model_base
-    import comfy.model_patcher
-    import comfy.sample
-    import comfy.samplers
-    import comfy.supported_models
-
-    return comfy
+    importlib.import_module("comfy.options").enable_args_parsing()
+    for name in ("model_base", "model_patcher", "sample", "samplers", "supported_models"):
+        importlib.import_module(f"comfy.{name}")
+    return importlib.import_module("comfy")
 
 
 class Comparison:
@@ -149,18 +143,43 @@ class Comparison:
         return samples * self._patcher.model.latent_format.scale_factor
 
 
-def table(figures: dict[str, dict[str, float]], steps: list[int]) -> str:
-    """The figures as Markdown: a line for each sampler, the worst spacing of each."""
-    raise NotImplementedError
+def table(figures: dict[str, dict[str, float]], version: str) -> str:
+    """The figures as Markdown: a line for each sampler, a column for each spacing."""
+    names = [pair.split(":") for pair in figures]
+    spacings = list(dict.fromkeys(spacing for _, spacing in names))
+    sigma = max(max(own[k] for k in own if k.startswith("sigma")) for own in figures.values())
+    lines = [
+        f"ComfyUI {version}. The largest relative difference of a sigma, of all pairs: {sigma:.0e}.",
+        "",
+        f"| | {' | '.join(f'`{spacing}`' for spacing in spacings)} |",
+        f"|---|{'---|' * len(spacings)}",
+    ]
+    for sampler in dict.fromkeys(sampler for sampler, _ in names):
+        rows = [figures[f"{sampler}:{spacing}"] for spacing in spacings]
+        cells = [max(own[k] for k in own if k.startswith("pixel")) for own in rows]
+        lines.append(f"| `{sampler}` | {' | '.join(f'{cell:.0e}' for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """Put a table into the docs, in place of the one that is there."""
+    file = ROOT / "docs" / "samplers.md"
+    before, rest = file.read_text("utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
 
 
 def main() -> None:
     """Compare, and print or write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description="Hold our samplers and spacings against ComfyUI's KSampler."
+    )
     parser.add_argument("--steps", type=int, nargs="+", default=[8, 20])
-    parser.add_argument("--pairs", nargs="+", metavar="SAMPLER:SPACING")
-    parser.add_argument("--write", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--pairs", nargs="+", metavar="SAMPLER:SPACING", help="those only, not all that both have"
+    )
+    parser.add_argument("--write", action="store_true", help="renew the table of docs/samplers.md")
+    parser.add_argument("--json", action="store_true", help="print the figures for programs")
     arguments = parser.parse_args()
     comparison = Comparison(comfyui())
     figures = {}
@@ -175,6 +194,9 @@ def main() -> None:
         print(f"{sampler}:{spacing}", own, file=sys.stderr)
     if arguments.json:
         print(json.dumps(figures))
+    if arguments.write:
+        version = importlib.import_module("comfyui_version").__version__
+        write(table(figures, version))
 
 
 if __name__ == "__main__":

@@ -107,9 +107,7 @@ def _is_diffusers(name: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _plan(
-    name: str, settings: _Settings, num_inference_steps: int, strength: float | None
-) -> Plan:
+def _plan(name: str, settings: _Settings, num_inference_steps: int, strength: float | None) -> Plan:
     sampler_name, _, spacing = name.partition(":")
     sampler = SAMPLERS[sampler_name]
     config = dict(settings)

@@ -91,7 +91,10 @@ class DiffusersCourse:
 
 
 def planned_scheduler(
-    name: str, settings: tuple[tuple[str, Any], ...], num_inference_steps: int, strength: float | None
+    name: str,
+    settings: tuple[tuple[str, Any], ...],
+    num_inference_steps: int,
+    strength: float | None,
 ) -> tuple[Any, torch.Tensor]:
     """A scheduler with its steps planned, which is never run itself, and the timesteps to run.
 

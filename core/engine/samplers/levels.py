@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
 #: What alpha-bar is held to be where zero terminal SNR leaves no signal; a sigma of 4518.8, as in
 #: ComfyUI and AUTOMATIC1111's web UI.
 LEAST_SIGNAL = 4.8973451890853435e-08

@@ -154,7 +154,7 @@ def uni_pc(order: int, scale: Callable[[float], float]) -> Rule:
         steps = len(sigmas) - 1
         top = min(order, max(steps - 1, 1))
         said: list[tuple[Sum, float]] = []
-        used = 0
+        start, used = x, 0
         for step, (sigma, following) in enumerate(pairwise(sigmas)):
             denoised = yield x, sigma
             if said:

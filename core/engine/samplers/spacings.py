@@ -1,8 +1,8 @@
 """Where a sampler stops between pure noise and none: ComfyUI's "scheduler".
 
-Each function gives the noise levels, falling, of so many steps: one more, the last 0. Most reckon in
-fp32, by torch, as ComfyUI does: at the largest sigma of zero terminal SNR that is not negligible, and
-a Brownian path tells sigmas apart that differ in their last bit.
+Each function gives the noise levels, falling, of so many steps: one more, the last 0. Most reckon
+in fp32, by torch, as ComfyUI does: at the largest sigma of zero terminal SNR that is not
+negligible, and a Brownian path tells sigmas apart that differ in their last bit.
 """
 
 from __future__ import annotations

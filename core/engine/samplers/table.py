@@ -44,9 +44,7 @@ SAMPLERS: dict[str, Sampler] = {
     "dpm_2_ancestral": Sampler(
         single_step.dpm_2_ancestral, ("KDPM2AncestralDiscreteScheduler", {}), one_more=True
     ),
-    "lms": Sampler(
-        multistep.adams_bashforth(4, lambda sigma: sigma), ("LMSDiscreteScheduler", {})
-    ),
+    "lms": Sampler(multistep.adams_bashforth(4, lambda sigma: sigma), ("LMSDiscreteScheduler", {})),
     "dpmpp_sde": Sampler(single_step.dpmpp_sde, ("DPMSolverSDEScheduler", {}), brownian=True),
     "dpmpp_2m": Sampler(multistep.dpmpp_2m, _dpm_solver("dpmsolver++")),
     "dpmpp_2m_sde": Sampler(
@@ -94,7 +92,8 @@ def check_scheduler(name: str) -> None:
     """Check that a name is one of ours.
 
     Raises:
-        InvalidRequest: the sampler or the spacing (ComfyUI's "scheduler") is unknown; the message lists what there is.
+        InvalidRequest: the sampler or the spacing (ComfyUI's "scheduler") is unknown; the message
+            lists what there is.
     """
     sampler, colon, spacing = name.partition(":")
     if sampler not in SAMPLERS:
