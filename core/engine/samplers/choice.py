@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from math import isclose
@@ -114,7 +114,7 @@ def _plan(name: str, settings: _Settings, num_inference_steps: int, strength: fl
     if spacing:
         levels = Levels(config)
         sigmas = _spaced(sampler, spacing, levels, num_inference_steps)
-        timestep = levels.timestep
+        timestep: Callable[[float], float] = levels.timestep
         whole = sigmas[0] > levels.largest or isclose(sigmas[0], levels.largest, rel_tol=1e-5)
         # Of a model without zero terminal SNR, the noise that it was trained on has an image in it.
         scale = (sigmas[0] ** 2 + 1) ** 0.5 if whole else sigmas[0]

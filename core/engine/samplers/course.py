@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 
 import torch
 
@@ -63,15 +64,14 @@ class Course:
 
     def model_input(self) -> torch.Tensor:
         """The latents with the variance that the UNet was trained on."""
-        return self.latents * (self._calls[self._done].sigma ** 2 + 1) ** -0.5
+        return self.latents / sqrt(self._calls[self._done].sigma ** 2 + 1)
 
     def advance(self, prediction: torch.Tensor) -> None:
         """Take the UNet's guided output for `model_input`, of its shape, fp32."""
         call, tensors = self._calls[self._done], self._tensors
-        variance = call.sigma**2 + 1
+        scale = sqrt(call.sigma**2 + 1)
         if self._velocity:  # arXiv:2202.00512, appendix D
-            kept = self.latents / variance
-            self.denoised = kept - prediction * (call.sigma * variance**-0.5)
+            self.denoised = (self.latents / scale - prediction * call.sigma) / scale
         else:
             self.denoised = self.latents - prediction * call.sigma
         tensors[call.denoised] = self.denoised

@@ -153,7 +153,7 @@ def euler_table(
     scheduler = EulerDiscreteScheduler(**model_config)
     scheduler.set_timesteps(num_inference_steps, device="cpu")
     sigmas: list[float] = scheduler.sigmas.double().tolist()
-    timesteps = dict(zip(sigmas, scheduler.timesteps.tolist(), strict=False))
+    timesteps: dict[float, float] = dict(zip(sigmas, scheduler.timesteps.tolist(), strict=False))
     signal = scheduler.alphas_cumprod.double().numpy()
     logs = np.log((1 - signal) / signal) / 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class Levels:
         Args:
             model_config: configuration of the scheduler that the model was stored with.
         """
-        signal = np.cumprod(1 - _betas(model_config))
+        signal: NDArray[np.float64] = np.cumprod(1 - _betas(model_config))
         if model_config.get("rescale_betas_zero_snr"):
             signal = _without_signal_at_the_end(signal)
         sigmas = np.sqrt((1 - signal) / signal)
@@ -69,13 +70,12 @@ def _betas(config: Mapping[str, Any]) -> NDArray[np.float64]:
     """Of each training step; in doubles, as the models were trained with."""
     schedule = config.get("beta_schedule", "linear")
     steps = config.get("num_train_timesteps", 1000)
-    ends = config.get("beta_start", 0.0001), config.get("beta_end", 0.02)
+    first, last = config.get("beta_start", 0.0001), config.get("beta_end", 0.02)
     if config.get("trained_betas") is None:
         if schedule == "linear":
-            return np.linspace(*ends, steps)
+            return np.linspace(first, last, steps)
         if schedule == "scaled_linear":
-            betas: NDArray[np.float64] = np.linspace(*np.sqrt(ends), steps) ** 2
-            return betas
+            return np.square(np.linspace(sqrt(first), sqrt(last), steps))
     from diffusers import DDPMScheduler
 
     known = ("num_train_timesteps", "beta_schedule", "trained_betas")
@@ -88,4 +88,5 @@ def _without_signal_at_the_end(signal: NDArray[np.float64]) -> NDArray[np.float6
     """Alpha-bar rescaled to zero terminal SNR (arXiv:2305.08891, algorithm 1)."""
     roots = np.sqrt(signal)
     roots = (roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1]))
-    return np.maximum(roots**2, LEAST_SIGNAL)
+    rescaled: NDArray[np.float64] = np.maximum(roots**2, LEAST_SIGNAL)
+    return rescaled
