@@ -149,7 +149,7 @@ def table(figures: dict[str, dict[str, float]], version: str) -> str:
     spacings = list(dict.fromkeys(spacing for _, spacing in names))
     sigma = max(max(own[k] for k in own if k.startswith("sigma")) for own in figures.values())
     lines = [
-        f"ComfyUI {version}. The largest relative difference of a sigma, of all pairs: {sigma:.0e}.",
+        f"ComfyUI {version}. Largest relative difference of a sigma, of all pairs: {sigma:.0e}.",
         "",
         f"| | {' | '.join(f'`{spacing}`' for spacing in spacings)} |",
         f"|---|{'---|' * len(spacings)}",
