@@ -283,15 +283,18 @@ def test_a_brownian_path_is_its_own_over_any_steps() -> None:
 
 @pytest.mark.comfy
 @pytest.mark.skipif("COMFYUI_DIR" not in os.environ, reason="COMFYUI_DIR is not set")
-def test_images_are_those_of_comfyuis_ksampler() -> None:
+def test_images_are_those_of_comfyuis_ksampler(tmp_path: Path) -> None:
     """Each sampler, with one spacing or another; `tools/sampler_table.py` compares all."""
     spacings = [spacing for spacing in SPACINGS if spacing != "ays"]
     pairs = [f"{name}:{spacings[n % len(spacings)]}" for n, name in enumerate(SAMPLERS)]
     program = [os.environ.get("COMFYUI_PYTHON", sys.executable), "tools/sampler_table.py"]
     root = Path(__file__).parent.parent
+    (tmp_path / "batch_sdxl").symlink_to(root)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     answer = subprocess.run(
         [*program, "--json", "--steps", "8", "--pairs", *pairs],
         cwd=root,
+        env=os.environ | {"PYTHONPATH": path},
         check=True,
         stdout=subprocess.PIPE,
     )

@@ -2,7 +2,7 @@
 
     COMFYUI_DIR=~/ComfyUI ~/ComfyUI/venv/bin/python tools/sampler_table.py --write
 
-Runs in ComfyUI's interpreter, which needs what Batch SDXL needs, too. Both sides get the built-in
+Runs in ComfyUI's interpreter, which needs Batch SDXL's packages and to find `batch_sdxl`. Both sides get the built-in
 model's UNet, the same embeddings and the same first noise; ComfyUI's KSampler draws the noise of
 its steps itself. Prints, for each sampler and spacing that both have, the largest relative
 difference of a sigma and the largest difference of a pixel, of a range of 1.

@@ -29,7 +29,7 @@ class Levels:
         Args:
             model_config: configuration of the scheduler that the model was stored with.
         """
-        signal: NDArray[np.float64] = np.cumprod(1 - _betas(model_config))
+        signal = np.cumprod(1 - _betas(model_config)).astype(np.float64)
         if model_config.get("rescale_betas_zero_snr"):
             signal = _without_signal_at_the_end(signal)
         sigmas = np.sqrt((1 - signal) / signal)

@@ -26,8 +26,8 @@ def dpmpp_2m(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
 
 
 def res_multistep(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
-    """The refined exponential solver of second order (arXiv:2308.02157, eq. 10 and table 2), its
-    second stage being the step before."""
+    """The refined exponential solver of second order (arXiv:2308.02157), its second stage being
+    the step before."""
     before: tuple[Sum, float] | None = None
     for sigma, following in pairwise(sigmas):
         denoised = yield x, sigma
@@ -46,8 +46,8 @@ def res_multistep(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
 
 
 def gradient_estimation(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
-    """Euler's method over twice this step's slope less the last one's (arXiv:2306.04848,
-    algorithm 2 with gamma 2)."""
+    """Euler's method over twice this step's slope less the last one's (arXiv:2306.04848, its
+    gradient estimation with gamma 2)."""
     before: Sum | None = None
     for sigma, following in pairwise(sigmas):
         denoised = yield x, sigma
@@ -64,15 +64,19 @@ def gradient_estimation(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
 
 def ipndm(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
     """Adams and Bashforth's weights for equal steps, up to the fourth order, whatever the steps
-    (iPNDM of arXiv:2204.13902, section 4; PNDM is arXiv:2202.09778, eq. 9)."""
-    weights = ((1,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12))
-    fourth = (55 / 24, -59 / 24, 37 / 24, -9 / 24)
+    (iPNDM of arXiv:2204.13902; PNDM is arXiv:2202.09778)."""
+    orders: tuple[tuple[float, ...], ...] = (
+        (1,),
+        (3 / 2, -1 / 2),
+        (23 / 12, -16 / 12, 5 / 12),
+        (55 / 24, -59 / 24, 37 / 24, -9 / 24),
+    )
     slopes: list[Sum] = []
     for sigma, following in pairwise(sigmas):
         denoised = yield x, sigma
         slopes = [(x - denoised) / sigma, *slopes[:3]]
         if following:
-            for slope, weight in zip(slopes, (*weights, fourth)[len(slopes) - 1], strict=True):
+            for slope, weight in zip(slopes, orders[len(slopes) - 1], strict=True):
                 x = x + slope * (weight * (following - sigma))
         else:
             x = denoised
@@ -85,7 +89,7 @@ def adams_bashforth(order: int, place: Callable[[float], float]) -> Rule:
     Args:
         order: how many slopes, at most.
         place: sigma -> the variable that the polynomial is in. Sigma itself makes `lms`, another
-            one of the exponential integrators of DEIS (arXiv:2204.13902, eq. 15, where the
+            one of the exponential integrators of DEIS (arXiv:2204.13902, where the
             integral over sigma is what remains for noise that is not scaled down).
     """
 
@@ -129,7 +133,7 @@ def _integrals(
 def vp_time(sigma: float) -> float:
     """Sigma -> the time of the "variance preserving" process, as tAB-DEIS has it.
 
-    The process is that of arXiv:2206.00364, table 1 and eq. 182 to 185, for sigmas of 0.002 to 80.
+    The process is that of arXiv:2206.00364, table 1 ("VP"), for sigmas of 0.002 to 80.
     """
     least, most = log1p(0.002**2), log1p(80.0**2)
     rate = 2 * (least / 1e-3 - most) / (1e-3 - 1)
@@ -138,8 +142,8 @@ def vp_time(sigma: float) -> float:
 
 
 def uni_pc(order: int, scale: Callable[[float], float]) -> Rule:
-    """UniPC: each step predicted, and corrected by the next call (arXiv:2302.04867, algorithms 5
-    to 8, for denoised images).
+    """UniPC: each step predicted, and corrected by the next call (arXiv:2302.04867, for
+    denoised images, with several earlier steps).
 
     The logarithm of no noise being infinite, it ends at a sigma of 0.001.
 
@@ -175,7 +179,7 @@ def _uni(
     scale: Callable[[float], float],
     corrected: Sum | None = None,
 ) -> Sum:
-    """UniP (arXiv:2302.04867, eq. 3), or UniC with the denoised image of the step's own end.
+    """UniP (arXiv:2302.04867), or UniC with the denoised image of the step's own end.
 
     Args:
         x: at the step's start.

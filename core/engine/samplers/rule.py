@@ -32,7 +32,7 @@ def toward(x: Sum, denoised: Sum, ratio: float) -> Sum:
     """The sample with its distance to the denoised image multiplied by `ratio`.
 
     With the ratio of two noise levels this is an Euler step (arXiv:2206.00364, algorithm 1), DDIM
-    (arXiv:2010.02502, eq. 12 with sigma 0) and DPM-Solver++(1) (arXiv:2211.01095, eq. 4.1) in one.
+    (arXiv:2010.02502, eq. 12 with sigma 0) and first-order DPM-Solver++ (arXiv:2211.01095) in one.
     """
     return denoised + (x - denoised) * ratio
 

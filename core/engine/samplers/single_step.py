@@ -89,8 +89,8 @@ def dpmpp_2s_ancestral(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
 
 
 def dpmpp_sde(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
-    """`dpmpp_2s_ancestral` with noise at the midpoint too (arXiv:2211.01095, appendix on
-    SDE-DPM-Solver++; the two-stage form is k-diffusion's)."""
+    """`dpmpp_2s_ancestral` with noise at the midpoint too (SDE-DPM-Solver++ of
+    arXiv:2211.01095; in two stages it is k-diffusion's)."""
     for sigma, following in pairwise(sigmas):
         denoised = yield x, sigma
         if following:
@@ -115,7 +115,7 @@ def lcm(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
 
 
 def dpm_fast(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
-    """DPM-Solver-fast (arXiv:2206.00927, section 3.4): as many calls as there are steps, in solvers
+    """DPM-Solver-fast (arXiv:2206.00927): as many calls as there are steps, in solvers
     of third order at even distances of log sigma, and a smaller one or two to fill up.
 
     Of the noise levels it takes the first, the last that is not zero, and their number. It ends at

@@ -64,14 +64,14 @@ def karras(levels: Levels, steps: int) -> list[float]:
 
 
 def exponential(levels: Levels, steps: int) -> list[float]:
-    """Even in the logarithm of sigma (arXiv:2206.00927, section 3.4)."""
+    """Even in the logarithm of sigma (arXiv:2206.00927, where it is the uniform one in log-SNR)."""
     logs = _even(log(levels.largest), log(levels.smallest), steps)
     return [*logs.exp().tolist(), 0.0]
 
 
 def beta(levels: Levels, steps: int) -> list[float]:
     """Timesteps by the quantiles of the beta distribution of 0.6 and 0.6: dense at both ends
-    (arXiv:2407.12173, section 4.2).
+    (arXiv:2407.12173).
 
     Steps that fall on one timestep are one step.
     """
@@ -84,7 +84,7 @@ def beta(levels: Levels, steps: int) -> list[float]:
 
 def linear_quadratic(levels: Levels, steps: int) -> list[float]:
     """The first half of the steps takes 1/40 of the noise, evenly; the others' steps grow, evenly
-    too (arXiv:2410.13720, section 3.4.2; the numbers are Mochi's).
+    too (arXiv:2410.13720; the numbers are Mochi's).
     """
     if steps == 1:
         return [levels.largest, 0.0]
@@ -99,7 +99,7 @@ def linear_quadratic(levels: Levels, steps: int) -> list[float]:
 
 
 def kl_optimal(levels: Levels, steps: int) -> list[float]:
-    """Even in the arc tangent of sigma (arXiv:2404.14507, eq. 11)."""
+    """Even in the arc tangent of sigma: best for data that are one Gaussian (arXiv:2404.14507)."""
     angles = _even(atan(levels.largest), atan(levels.smallest), steps)
     return [*angles.tan().tolist(), 0.0]
 

@@ -11,7 +11,7 @@ from .sums import Sum
 
 
 def dpmpp_sde_multistep(order: int, weight: Callable[[float], float]) -> Rule:
-    """SDE-DPM-Solver++(2M) (arXiv:2211.01095, eq. 18), and with a third term its 3M.
+    """SDE-DPM-Solver++(2M) (arXiv:2211.01095), and with a third term its 3M.
 
     Args:
         order: 2 or 3.
@@ -54,7 +54,7 @@ def midpoint(h: float) -> float:
 
 
 def exact(h: float) -> float:
-    """The weight by the integral (the "heun" form of arXiv:2211.01095, appendix)."""
+    """The weight by the integral (what diffusers calls "heun")."""
     return _phi2(h) / -expm1(-h)
 
 
@@ -63,8 +63,8 @@ def _phi2(h: float) -> float:
 
 
 def er_sde(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
-    """Extended reverse-time SDE solver, of third order (arXiv:2309.06169, algorithm 3 for noise
-    that is not scaled down, with the noise scale of its eq. 33, called ER-SDE-5)."""
+    """Extended reverse-time SDE solver, of third order (arXiv:2309.06169, for noise that is
+    not scaled down, with the noise scale of its ER-SDE-5)."""
     said: list[tuple[Sum, float]] = []
     slope_before: Sum | None = None
     for sigma, following in pairwise(sigmas):
