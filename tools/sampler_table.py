@@ -2,10 +2,10 @@
 
     COMFYUI_DIR=~/ComfyUI ~/ComfyUI/venv/bin/python tools/sampler_table.py --write
 
-Runs in ComfyUI's interpreter, which needs Batch SDXL's packages and to find `batch_sdxl`. Both sides get the built-in
-model's UNet, the same embeddings and the same first noise; ComfyUI's KSampler draws the noise of
-its steps itself. Prints, for each sampler and spacing that both have, the largest relative
-difference of a sigma and the largest difference of a pixel, of a range of 1.
+Runs in ComfyUI's interpreter, which needs Batch SDXL's packages and to find `batch_sdxl`. Both
+sides get the built-in model's UNet, the same embeddings and the same first noise; ComfyUI's
+KSampler draws the noise of its steps itself. Prints, for each sampler and spacing that both have,
+the largest relative difference of a sigma and the largest difference of a pixel, of a range of 1.
 """
 
 from __future__ import annotations
