@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model, load_model
-from batch_sdxl.core.engine.schedulers import start_scheduler
+from batch_sdxl.core.engine.samplers.table import SAMPLERS
 from batch_sdxl.core.models.spec import DTYPES
 from batch_sdxl.core.numerics import device_class
 from numpy.typing import NDArray
 
 SCHEDULERS = ["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde", "uni_pc_bh2"]
+EULERS = {
+    "euler": "EulerDiscreteScheduler",
+    "euler_ancestral": "EulerAncestralDiscreteScheduler",
+}
 PROMPTS = [
     "a red circle on a blue background",
     "a yellow star on a black background",
@@ -88,13 +92,12 @@ def _ours(model: Model, requests: list[ImageRequest]) -> Make:
 
 
 def _diffusers(model: Model, requests: list[ImageRequest]) -> Make:
-    from diffusers import StableDiffusionXLPipeline
+    import diffusers
 
     request = requests[0]
-    scheduler, _ = start_scheduler(
-        request.scheduler, model.scheduler_config, request.num_inference_steps, seed=0
-    )
-    pipeline: Any = StableDiffusionXLPipeline(
+    class_name, own = SAMPLERS[request.scheduler].scheduler or (EULERS[request.scheduler], {})
+    scheduler = getattr(diffusers, class_name).from_config(model.scheduler_config, **own)
+    pipeline: Any = diffusers.StableDiffusionXLPipeline(
         unet=model.unet,
         vae=model.vae,
         tokenizer=model.tokenizers[0],

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..core.engine.schedulers import SAMPLERS, SPACINGS
+from ..core.engine.samplers.spacings import SPACINGS
+from ..core.engine.samplers.table import SAMPLERS
 from ..core.errors import BatchSDXLError, InvalidImage
 from ..core.images.source import SourceImage, read_image
 from ..core.prompts.plan import plan, summary
@@ -87,7 +88,7 @@ class BatchGenerate(Node):
                 "sampler_name": (list(SAMPLERS), {"tooltip": "The method of the steps."}),
                 "scheduler": (
                     list(SPACINGS),
-                    {"tooltip": "The spacing of the noise levels. Not all go with every sampler."},
+                    {"tooltip": "The spacing of the noise levels."},
                 ),
                 "strength": (
                     "FLOAT",

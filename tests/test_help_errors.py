@@ -279,7 +279,6 @@ MISTAKES: dict[str, list[Callable[[Folders], object]]] = {
         lambda at: generate(at, "a\nb\nc", seeds=(1, 2)),
         lambda at: generate(at, seeds=None),
         lambda at: generate(at, width=1000, height=1001),
-        lambda at: generate(at, sampler_name="lcm", scheduler="karras"),
         lambda at: generate(at, images=torch.zeros(1, 768, 512, 3), width=1024, height=1024),
         lambda at: generate(at, images=torch.zeros(1, 765, 512, 3)),
         lambda at: generate(at, images=torch.zeros(1, 64, 64, 3), steps=4, strength=0.2),

@@ -6,7 +6,8 @@ from functools import cache
 import pytest
 import torch
 from batch_sdxl.core import GeneratedImage, ImageRequest
-from batch_sdxl.core.engine.schedulers import SAMPLERS
+from batch_sdxl.core.engine.samplers.spacings import SPACINGS
+from batch_sdxl.core.engine.samplers.table import SAMPLERS
 from batch_sdxl.core.images.source import SourceImage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
 
 NAMES = [
     *SAMPLERS,
-    *(f"{name}:{spacing}" for name, sampler in SAMPLERS.items() for spacing in sampler.spacings),
+    *(f"{name}:{spacing}" for name in SAMPLERS for spacing in SPACINGS),
 ]
 SIZES = [(64, 64), (80, 64), (64, 96)]
 

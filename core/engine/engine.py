@@ -30,7 +30,7 @@ from .lane import Lane
 from .memory import telling_of_images
 from .progress import Progress
 from .rows import Rows
-from .schedulers import start_scheduler
+from .samplers.choice import count_calls
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ class Engine:
         config = self.model.scheduler_config
         with pinned(self.model.device):
             return sum(
-                number * len(start_scheduler(name, config, steps, seed=0, strength=strength)[1])
+                number * count_calls(name, config, steps, strength)
                 for (name, steps, strength), number in plans.items()
             )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
@@ -10,18 +9,17 @@ import torch
 from ..request.image_request import PIXELS_PER_LATENT, SizedRequest
 from ..request.seeds import make_generator
 from ..text.encoder import Embedding
-from .schedulers import start_scheduler
+from .samplers.choice import start_course
 
 
 class Lane:
-    """An image's latents, scheduler and generator, all of them its own.
+    """An image's latents, sampler and generator, all of them its own.
 
     They stay on the CPU in fp32 whatever the model runs on: a seed means the same noise everywhere,
-    and the scheduler's arithmetic has the same bits.
+    and the sampler's arithmetic has the same bits.
 
     Attributes:
         index: place of the request among those given.
-        latents: (1, 4, H/8, W/8) fp32, scaled as the UNet takes them.
         embeddings: one for each row: the prompt's, after the negative prompt's if guided.
     """
 
@@ -47,26 +45,22 @@ class Lane:
         self.request = request
         self.embeddings = embeddings
         self._generator = make_generator(request.seed)
-        self._scheduler, self._timesteps = start_scheduler(
+        shape = (1, 4, request.height // PIXELS_PER_LATENT, request.width // PIXELS_PER_LATENT)
+        self._course = start_course(
             request.scheduler,
             scheduler_config,
             request.num_inference_steps,
             seed=request.seed,
+            generator=self._generator,
+            shape=shape,
             strength=None if image_latents is None else request.strength,
         )
-        known = inspect.signature(self._scheduler.step).parameters
-        self._step_arguments = {"generator": self._generator} if "generator" in known else {}
-        self._done = 0
-        shape = (1, 4, request.height // PIXELS_PER_LATENT, request.width // PIXELS_PER_LATENT)
-        if image_latents is None:
-            self.latents = self._first_noise(shape) * self._scheduler.init_noise_sigma
-        else:
+        image = None
+        if image_latents is not None:
             # The order of the two draws is diffusers'.
             mean, deviation = image_latents
-            latents = mean + deviation * self._noise(shape)
-            self.latents = self._scheduler.add_noise(
-                latents, self._first_noise(shape), self._timesteps[:1]
-            )
+            image = mean + deviation * self._noise(shape)
+        self._course.start(self._first_noise(shape), image)
 
     def _noise(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.randn(shape, generator=self._generator, dtype=torch.float32)
@@ -81,20 +75,23 @@ class Lane:
         return _between(noise, torch.randn(shape, generator=generator), share)
 
     @property
+    def latents(self) -> torch.Tensor:
+        """(1, 4, H/8, W/8) fp32; of a finished lane, scaled as the VAE's."""
+        return self._course.latents
+
+    @property
     def is_done(self) -> bool:
         """Whether all steps are taken."""
-        return self._done == len(self._timesteps)
+        return self._course.is_done
 
     @property
     def timestep(self) -> torch.Tensor:
         """The current timestep, a number between 0 and the training steps."""
-        return self._timesteps[self._done]
+        return self._course.timestep
 
     def model_input(self) -> torch.Tensor:
         """The latents as the UNet wants them at the current timestep: (1, 4, H/8, W/8) fp32."""
-        scaled: torch.Tensor = self._scheduler.scale_model_input(self.latents, self.timestep)
-        self._input = scaled
-        return scaled
+        return self._course.model_input()
 
     def advance(self, predictions: torch.Tensor) -> None:
         """Take one step.
@@ -111,11 +108,7 @@ class Lane:
                 prediction = _rescaled(prediction, positive, self.request.guidance_rescale)
         else:
             prediction = predictions
-        self._prediction = prediction
-        (self.latents, *_) = self._scheduler.step(
-            prediction, self.timestep, self.latents, **self._step_arguments, return_dict=False
-        )
-        self._done += 1
+        self._course.advance(prediction)
 
     def estimate(self) -> torch.Tensor:
         """What the latents will be once all noise is gone, as the UNet's newest guess has it.
@@ -125,13 +118,7 @@ class Lane:
         Returns:
             (1, 4, H/8, W/8) fp32, scaled.
         """
-        return _clean(
-            self._input,
-            self._prediction,
-            self._timesteps[self._done - 1],
-            self._scheduler.alphas_cumprod,
-            self._scheduler.config.prediction_type,
-        )
+        return self._course.denoised
 
 
 def _between(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
@@ -159,35 +146,3 @@ def _rescaled(guided: torch.Tensor, positive: torch.Tensor, share: float) -> tor
     """
     rescaled = guided * (positive.std() / guided.std())
     return share * rescaled + (1 - share) * guided
-
-
-def _clean(
-    model_input: torch.Tensor,
-    prediction: torch.Tensor,
-    timestep: torch.Tensor,
-    alphas_cumprod: torch.Tensor,
-    prediction_type: str,
-) -> torch.Tensor:
-    """The clean latents that a prediction stands for, whatever the scheduler.
-
-    What the UNet is given has signal and noise in the shares that its timestep says, even where a
-    scheduler keeps its latents in another scale. Between two timesteps, the logarithm of the noise
-    level is a straight line, as it is in diffusers.
-
-    Args:
-        model_input: (1, 4, H/8, W/8) fp32, scaled for the timestep.
-        prediction: the guided output for it, likewise.
-        timestep: a number between 0 and the training steps.
-        alphas_cumprod: (training steps,), the scheduler's.
-        prediction_type: `epsilon` or `v_prediction`.
-    """
-    # Some models' last timestep has no signal; diffusers' Euler takes this much for none, too.
-    shares = alphas_cumprod.clamp(min=2**-24)
-    levels = ((1 - shares) / shares).log() / 2
-    low = min(int(timestep), len(levels) - 1)
-    high = min(low + 1, len(levels) - 1)
-    sigma = levels[low].lerp(levels[high], float(timestep) - low).exp()
-    signal = (sigma**2 + 1).rsqrt()
-    if prediction_type == "v_prediction":
-        return signal * (model_input - sigma * prediction)
-    return model_input / signal - sigma * prediction

@@ -29,6 +29,9 @@ _SAMPLERS = {
     "uni_pc": "UniPC",
     "ddim": "DDIM",
     "lcm": "LCM",
+    "dpmpp_2s_ancestral": "DPM++ 2S a",
+    "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
+    "dpm_fast": "DPM fast",
 }
 _SPACINGS = {
     "normal": "Normal",
@@ -38,6 +41,8 @@ _SPACINGS = {
     "sgm_uniform": "SGM Uniform",
     "simple": "Simple",
     "ddim_uniform": "DDIM",
+    "kl_optimal": "KL Optimal",
+    "ays": "Align Your Steps",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..engine.schedulers import check_scheduler
+from ..engine.samplers.table import check_scheduler
 from .fields import Condition, declare
 from .kinds import Name, Number, Whole
 from .seeds import MAX_SEED
@@ -21,7 +21,7 @@ class Sampling:
         seed: 0 to 2**64 - 1, of the image's own generator.
         num_inference_steps: 1 to 10,000.
         guidance_scale: 0 to 100; up to 1 guidance is off, and the negative prompt unused.
-        scheduler: a name of `core.engine.schedulers`.
+        scheduler: a name of `core.engine.samplers`.
         guidance_rescale: 0 to 1; how far the spread of a guided prediction is brought back to that
             of the prompt's alone (arXiv:2305.08891, 3.4), which v-prediction models want.
         variation_seed: of a second noise that the first is turned towards; 0 to 2**64 - 1.
