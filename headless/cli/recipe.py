@@ -7,7 +7,6 @@ from typing import Any
 
 from ..graph.catalog import Catalog
 from ..graph.graph import Graph, Link, Node
-from ..graph.inputs import inputs_of
 from . import settings
 
 _NODES = {
@@ -68,14 +67,9 @@ def graph(catalog: Catalog, options: Mapping[str, str]) -> Graph:
 
 
 def _node(catalog: Catalog, node_id: str, used: Mapping[str, str]) -> Node:
-    kind = used[node_id]
-    inputs: dict[str, Any] = {
-        name: item.default()
-        for name, item in inputs_of(catalog.classes[kind]).items()
-        if item.is_widget
-    }
+    inputs: dict[str, Any] = {}
     for (target, name), (source, output) in _LINKS.items():
         if target == node_id and source in used:
             names = catalog.classes[used[source]].RETURN_NAMES
             inputs[name] = Link(source, names.index(output))
-    return Node(kind, catalog.title(kind), inputs)
+    return catalog.fresh(used[node_id], **inputs)
