@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .core.errors import (
@@ -22,7 +23,9 @@ from .core.errors import (
     OutputError,
     UnsupportedModel,
 )
-from .nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+
+if TYPE_CHECKING:
+    from .nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 
 __version__ = "0.1.0"
 
@@ -45,6 +48,16 @@ __all__ = [
     "OutputError",
     "UnsupportedModel",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # When they are asked for, as ComfyUI does at once: the command's help needs no node.
+    if name in ("NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"):
+        from . import nodes
+
+        return getattr(nodes, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 _FOLDER = Path(__file__).parent.name
 # In ComfyUI the module's name is a path. aiohttp, which serves ComfyUI's pages, does not find files

@@ -49,7 +49,8 @@ def meant(word: str, words: Iterable[str]) -> str:
         words: what there is.
     """
     by_letters = {_letters(one): one for one in words}
-    (near,) = difflib.get_close_matches(_letters(word), by_letters, n=1, cutoff=0.7) or ("",)
+    matches = difflib.get_close_matches(_letters(word[:60]), by_letters, n=1, cutoff=0.7)
+    near = matches[0] if matches else ""
     return f'Did you mean "{by_letters[near]}"?' if near else ""
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InvalidRequest
+from ..wording import meant
 
 if TYPE_CHECKING:
     import torch
@@ -94,13 +95,16 @@ def check_scheduler(name: str) -> None:
     sampler = SAMPLERS.get(sampler_name)
     if sampler is None:
         raise InvalidRequest(
-            "the name of a sampler", repr(sampler_name), f"Choose one of {', '.join(SAMPLERS)}."
+            "the name of a sampler",
+            repr(sampler_name),
+            f"{meant(sampler_name, SAMPLERS)} Choose one of {', '.join(SAMPLERS)}.".strip(),
         )
     if ":" in name and spacing not in sampler.spacings:
         raise InvalidRequest(
             f"a scheduler that goes with the sampler {sampler_name}",
             repr(spacing),
-            f"Choose one of {', '.join(sampler.spacings)}.",
+            f"{meant(spacing, sampler.spacings)} "
+            f"Choose one of {', '.join(sampler.spacings)}.".lstrip(),
         )
 
 

@@ -69,9 +69,13 @@ class Catalog:
         raise InvalidWorkflow(
             f"only nodes that run without ComfyUI ({runs})",
             foreign(unknown),
-            " ".join(dict.fromkeys(filter(None, near.values())))
-            + " This workflow needs ComfyUI: run it there, or take those nodes out of it. "
-            "If they are Batch SDXL's own, update batch-sdxl.",
+            " ".join(
+                [
+                    *dict.fromkeys(filter(None, near.values())),
+                    "This workflow needs ComfyUI: run it there, or take those nodes out of it.",
+                    "If they are Batch SDXL's own, update batch-sdxl.",
+                ]
+            ),
         )
 
 

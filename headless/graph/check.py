@@ -17,7 +17,6 @@ from .mapping import call
 from .order import few, order_of, outputs_in
 from .values import cast, check_range
 
-
 #: Problems that one message lists.
 MOST_TOLD = 40
 
