@@ -5,10 +5,8 @@ ComfyUI reads the two mappings; Python programs use `batch_sdxl.core`, whose err
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from .core.errors import (
     BatchSDXLError,
@@ -59,12 +57,16 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-_FOLDER = Path(__file__).parent.name
 # In ComfyUI the module's name is a path. aiohttp, which serves ComfyUI's pages, does not find files
 # of a folder whose name an address must quote.
-if __name__ != "batch_sdxl" and quote(_FOLDER, safe="!$&'()*+,;=:@~") != _FOLDER:
-    logging.getLogger("batch_sdxl").warning(
-        "Rename the folder `%s` to `batch-sdxl`: browsers cannot fetch files of a folder of that "
-        "name, so the gallery of Select Images, help pages and templates are missing.",
-        _FOLDER,
-    )
+if __name__ != "batch_sdxl":
+    import logging
+    from urllib.parse import quote
+
+    _FOLDER = Path(__file__).parent.name
+    if quote(_FOLDER, safe="!$&'()*+,;=:@~") != _FOLDER:
+        logging.getLogger("batch_sdxl").warning(
+            "Rename the folder `%s` to `batch-sdxl`: browsers cannot fetch files of a folder of "
+            "that name, so the gallery of Select Images, help pages and templates are missing.",
+            _FOLDER,
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -48,6 +47,8 @@ def meant(word: str, words: Iterable[str]) -> str:
         word: what came; case, and blanks or signs between letters, make no difference.
         words: what there is.
     """
+    import difflib
+
     by_letters = {_letters(one): one for one in words}
     matches = difflib.get_close_matches(_letters(word[:60]), by_letters, n=1, cutoff=0.7)
     near = matches[0] if matches else ""

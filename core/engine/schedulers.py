@@ -8,7 +8,6 @@ which is what diffusers does.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -152,6 +151,8 @@ def start_scheduler(
 @lru_cache(maxsize=64)
 def _planned(name: str, settings: tuple[tuple[str, Any], ...], num_inference_steps: int) -> Any:
     """A scheduler with its steps planned, which is never run itself."""
+    import inspect
+
     import diffusers
 
     sampler_name, _, spacing = name.partition(":")
