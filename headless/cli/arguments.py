@@ -12,7 +12,7 @@ from ...core.engine.schedulers import SAMPLERS, SPACINGS
 from ...core.wording import meant
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands = argparse._SubParsersAction["_Parser"]
 
 #: Options of `generate` that set one input of a node: what stands for the value, and what it is.
 OPTIONS = {

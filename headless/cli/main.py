@@ -78,7 +78,7 @@ def _generate(args: argparse.Namespace) -> int:
         options["images"] = "\n".join(f"./{p.name}" if own else p.as_posix() for p in paths)
         if not {"width", "height"} & options.keys() and options.get("fit") != "bucket":
             photos.check(paths)
-    named = {*(options.get(name) for name in ("model", "vae")), *(name for name, _ in loras)}
+    named = {*options.values(), *(name for name, _ in loras)}
     with Session(
         folders, args.output, args.json, args.allow, named=named, download=True
     ) as session:

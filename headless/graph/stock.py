@@ -10,7 +10,7 @@ from typing import Any
 Inputs = dict[str, Any]
 
 _TEXT = ("STRING", {"multiline": True})
-_COMBO = ("COMBO", {})
+_COMBO: tuple[str, Inputs] = ("COMBO", {})
 _STRENGTH = ("FLOAT", {"default": 1.0, "min": -100.0, "max": 100.0})
 _SIDE = ("INT", {"default": 512, "min": 16, "max": 16384})
 _PIXELS = ("INT", {"default": 1024, "min": 0, "max": 16384})

@@ -44,17 +44,17 @@ def cast(item: Input, value: Any, where: str) -> Any:
                     raise ValueError
                 return number
             case "FLOAT" if _is_number(value):
-                number = float(value)
-                if not math.isfinite(number):
+                real = float(value)
+                if not math.isfinite(real):
                     raise ValueError
-                return number
+                return real
             case "STRING" if _is_number(value):
                 return str(value)
             case "BOOLEAN" if isinstance(value, bool) or (_is_number(value) and value in (0, 1)):
                 return bool(value)
             case "BOOLEAN" if isinstance(value, str):
                 return _WORDS[value.strip().lower()]
-            case "COMBO" if isinstance(value, str | int | float) or item.options.get("multiselect"):
+            case "COMBO" if _may_be_choice(item, value):
                 return value
             case kind if kind not in _SAID and (value is not None and not _needs_link(kind)):
                 return value
@@ -98,6 +98,11 @@ def check_range(item: Input, value: Any, where: str) -> None:
 def _is_number(value: Any) -> bool:
     """Whether it is a number, or a text that may be one."""
     return isinstance(value, int | float | str) and not isinstance(value, bool)
+
+
+def _may_be_choice(item: Input, value: Any) -> bool:
+    # Where a list has no such text, the node may know more choices than its list.
+    return isinstance(value, str) or value in item.choices or bool(item.options.get("multiselect"))
 
 
 def _needs_link(kind: str) -> bool:
