@@ -164,7 +164,7 @@ def find_matches(pattern: str, roots: list[Path] | None = None) -> tuple[Path, l
         InvalidImage: nothing matches, or a match is a link that leads out of all roots.
     """
     roots = [root.resolve() for root in (input_roots() if roots is None else roots)]
-    checked = _checked(pattern)
+    checked = _checked(with_home(pattern))
     if checked is None:
         raise _nothing(pattern, roots)
     for root in roots:

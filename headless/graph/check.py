@@ -104,7 +104,7 @@ class _Check:
         node_class = self.catalog.classes[node.class_type]
         declared = inputs_of(node_class)
         asks = _asks(node_class)
-        before = len(self.problems)
+        sound, before = True, len(self.problems)
         inputs: dict[str, Any] = {}
         received: dict[str, Any] = {}
         for name in node.inputs:
@@ -120,7 +120,8 @@ class _Check:
                 value = node.inputs[name]
                 if isinstance(value, Link):
                     if value.node_id not in self.graph.nodes:
-                        continue  # told already
+                        sound = False  # and told already
+                        continue
                     received[name] = self._received(value, where)
                     if "input_types" not in asks:
                         self._check_type(item, received[name], value, where)
@@ -132,7 +133,7 @@ class _Check:
             except InvalidWorkflow as error:
                 self.problems.append(error)
         node = replace(node, inputs=inputs)
-        if len(self.problems) == before:
+        if sound and len(self.problems) == before:
             self._ask(node, node_class, asks, received)
         return node
 

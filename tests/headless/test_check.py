@@ -109,6 +109,13 @@ def test_bad_link_is_refused(
         plan(content)
 
 
+def test_node_whose_link_leads_nowhere_is_not_asked(
+    plan: Callable[[Json], Plan], api: Api
+) -> None:
+    with pytest.raises(InvalidWorkflow, match="node zz, which is not there"):
+        plan(picky(api, ["zz", 0]))
+
+
 def test_null_is_no_text(plan: Callable[[Json], Plan], api: Api) -> None:
     content = api(a=("Picky", {"even": 2, "word": None}), b=("Show", {"value": ["a", 0]}))
     with pytest.raises(InvalidWorkflow, match=r"a text for input word .* got null"):
