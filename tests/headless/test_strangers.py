@@ -33,7 +33,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(name)
         raise ConnectionError
 
-    monkeypatch.setattr("batch_sdxl.core.models.model.fetch_model", fetch)
     monkeypatch.setattr(hub, "list_files", fetch)
     return names
 
