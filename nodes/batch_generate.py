@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.engine.schedulers import SAMPLERS, SPACINGS
-from ..core.errors import BatchSDXLError, InvalidImage, InvalidRequest
+from ..core.errors import BatchSDXLError, InvalidImage
 from ..core.images.source import SourceImage, read_image
 from ..core.prompts.prompt import Prompt
 from ..core.request.combine import COMBINATIONS
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
     from ..core.models.model import Model
     from ..core.request.record import Record
-
-
-#: Pixels of a side, at most.
-MAX_SIDE = 16384
 
 
 class BatchGenerate(Node):
@@ -52,7 +48,7 @@ class BatchGenerate(Node):
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
         """Inputs as ComfyUI wants them described."""
-        size = {"default": 0, "min": 0, "max": MAX_SIDE, "step": 8}
+        size = {"default": 0, "min": 0, "max": 16384, "step": 8}
         return {
             "required": {
                 "model": (MODEL, {"tooltip": "Of Load SDXL."}),
@@ -203,7 +199,6 @@ class BatchGenerate(Node):
         from ..core.numerics import Geometry
 
         try:
-            _check_sides(width[0] or 0, height[0] or 0)
             names = [name for name in (sampler_name[0], scheduler[0]) if name is not None]
             given: dict[str, Any] = {"scheduler": ":".join(names)} if len(names) == 2 else {}
             ImageRequest(
@@ -276,15 +271,6 @@ class BatchGenerate(Node):
         return (
             to_tensors(made),
             [replace(row, refined_from=one.origin) for row, one in zip(rows, planned, strict=True)],
-        )
-
-
-def _check_sides(width: int, height: int) -> None:
-    if max(width, height) > MAX_SIDE:
-        raise InvalidRequest(
-            f"width and height of at most {MAX_SIDE} pixels",
-            f"{width} x {height}",
-            "SDXL is at its best near 1024 x 1024.",
         )
 
 

@@ -109,9 +109,7 @@ def test_bad_link_is_refused(
         plan(content)
 
 
-def test_node_whose_link_leads_nowhere_is_not_asked(
-    plan: Callable[[Json], Plan], api: Api
-) -> None:
+def test_node_whose_link_leads_nowhere_is_not_asked(plan: Callable[[Json], Plan], api: Api) -> None:
     with pytest.raises(InvalidWorkflow, match="node zz, which is not there"):
         plan(picky(api, ["zz", 0]))
 

@@ -339,8 +339,8 @@ def test_stock_workflow_runs_and_its_conversion_makes_the_same_images(
     out, err = capsys.readouterr()
     (one,) = json.loads(out)["files"]
     assert 'Converted: "KSampler" (node 3) is Batch Generate' in err
-    assert (one["row"]["seed"], one["row"]["num_inference_steps"]) == (5, 4)
-    assert one["row"]["image"]["name"] == "photo.png"
+    assert (one["row"]["request"]["seed"], one["row"]["request"]["num_inference_steps"]) == (5, 4)
+    assert one["row"]["request"]["image"]["name"] == "photo.png"
 
     content = json.loads(file.read_text())
     content["3"]["inputs"]["steps"] = 2

@@ -43,7 +43,7 @@ def test_images_may_be_files_of_any_folder(
     images = ["--images", "elsewhere/three.png", "photos/two.png", "--strength", "1", "--json"]
     assert main([*BASE, "1", "--steps", "1", "--cfg", "1", *images]) == 0
     files = json.loads(capsys.readouterr().out)["files"]
-    assert [one["row"]["image"]["name"] for one in files] == ["three.png", "two.png"]
+    assert [one["row"]["request"]["image"]["name"] for one in files] == ["three.png", "two.png"]
 
 
 def test_photos_are_refused_with_options_that_fit_them(
@@ -77,7 +77,7 @@ def test_photos_are_refused_with_options_that_fit_them(
         (["--format", "jpg"], "jpeg"),
         (["--file-name", "../up"], "a file_name that stays in its folder"),
         (["--file-name", "{nothing}"], "with {nothing}, which is none of them"),
-        (["--width", "1000000", "--height", "64"], "at most 16384 pixels"),
+        (["--width", "1000000", "--height", "64"], "16384"),
         (["--rows-per-call", "3"], "3"),
         (["--output", "photos/one.png"], "one.png, a file"),
         (["--images", "photo"], 'Did you mean "photos"?'),
