@@ -5,9 +5,8 @@ ComfyUI reads the two mappings; Python programs use `batch_sdxl.core`, whose err
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 from .core.errors import (
     BatchSDXLError,
@@ -22,7 +21,9 @@ from .core.errors import (
     OutputError,
     UnsupportedModel,
 )
-from .nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+
+if TYPE_CHECKING:
+    from .nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 
 __version__ = "0.1.0"
 
@@ -46,12 +47,26 @@ __all__ = [
     "UnsupportedModel",
 ]
 
-_FOLDER = Path(__file__).parent.name
+
+def __getattr__(name: str) -> Any:
+    # When they are asked for, as ComfyUI does at once: the command's help needs no node.
+    if name in ("NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"):
+        from . import nodes
+
+        return getattr(nodes, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 # In ComfyUI the module's name is a path. aiohttp, which serves ComfyUI's pages, does not find files
 # of a folder whose name an address must quote.
-if __name__ != "batch_sdxl" and quote(_FOLDER, safe="!$&'()*+,;=:@~") != _FOLDER:
-    logging.getLogger("batch_sdxl").warning(
-        "Rename the folder `%s` to `batch-sdxl`: browsers cannot fetch files of a folder of that "
-        "name, so the gallery of Select Images, help pages and templates are missing.",
-        _FOLDER,
-    )
+if __name__ != "batch_sdxl":
+    import logging
+    from urllib.parse import quote
+
+    _FOLDER = Path(__file__).parent.name
+    if quote(_FOLDER, safe="!$&'()*+,;=:@~") != _FOLDER:
+        logging.getLogger("batch_sdxl").warning(
+            "Rename the folder `%s` to `batch-sdxl`: browsers cannot fetch files of a folder of "
+            "that name, so the gallery of Select Images, help pages and templates are missing.",
+            _FOLDER,
+        )

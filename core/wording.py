@@ -1,8 +1,8 @@
-"""Lists -> words for a person."""
+"""Lists -> words for a person; a word that was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -38,3 +38,22 @@ def brief(value: object) -> str:
     except Exception:  # of whatever object, and of whole numbers of more than 4,300 digits
         said = f"a {type(value).__name__}"
     return said if len(said) <= 100 else said[:97] + "..."
+
+
+def meant(word: str, words: Iterable[str]) -> str:
+    """`Did you mean "euler"?`, or nothing where no word is near.
+
+    Args:
+        word: what came; case, and blanks or signs between letters, make no difference.
+        words: what there is.
+    """
+    import difflib
+
+    by_letters = {_letters(one): one for one in words}
+    matches = difflib.get_close_matches(_letters(word[:60]), by_letters, n=1, cutoff=0.7)
+    near = matches[0] if matches else ""
+    return f'Did you mean "{by_letters[near]}"?' if near else ""
+
+
+def _letters(word: str) -> str:
+    return "".join(filter(str.isalnum, word.casefold()))

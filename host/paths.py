@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from ..core.errors import InvalidImage, OutputError
+from ..core.wording import meant
 from . import host
 
 #: Further folders that files may come from, as the PATH of the system is written. For whoever
@@ -27,7 +29,8 @@ _DEVICE = re.compile(
 )
 
 _HOW_TO_ALLOW = (
-    f"Whoever starts the program can allow more folders with {ALLOWED_VARIABLE} in its environment."
+    "Whoever starts the program can allow more folders: with --allow DIR on the command line, or "
+    f"with {ALLOWED_VARIABLE} in its environment."
 )
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -68,7 +71,7 @@ def resolve(name: str, roots: Sequence[Path]) -> Path | None:
         name: with / or \\ between its parts.
         roots: folders, first match wins.
     """
-    relative = _checked(name)
+    relative = _checked(with_home(name))
     if relative is None:
         return None
     resolved = [root.resolve() for root in roots]
@@ -79,6 +82,27 @@ def resolve(name: str, roots: Sequence[Path]) -> Path | None:
             if path.exists() and is_below(path, resolved):
                 return path
     return None
+
+
+def without_home(value: Any) -> Any:
+    """JSON whose texts have `~` in place of the home folder: files that are shared tell no name.
+
+    Args:
+        value: parsed JSON, which stays as it is.
+    """
+    if isinstance(value, str):
+        home = str(Path.home())
+        if len(home) < 2:
+            return value
+        return re.sub(rf"(?<![\w.~/\\-]){re.escape(home)}(?=[/\\\s]|$)", "~", value)
+    if isinstance(value, Mapping):
+        return {name: without_home(one) for name, one in value.items()}
+    return [without_home(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def with_home(name: str) -> str:
+    """A name whose `~/` is the home folder again."""
+    return str(Path.home() / name[2:]) if name.startswith("~/") else name
 
 
 def is_below(path: Path, roots: Sequence[Path]) -> bool:
@@ -140,7 +164,7 @@ def find_matches(pattern: str, roots: list[Path] | None = None) -> tuple[Path, l
         InvalidImage: nothing matches, or a match is a link that leads out of all roots.
     """
     roots = [root.resolve() for root in (input_roots() if roots is None else roots)]
-    checked = _checked(pattern)
+    checked = _checked(with_home(pattern))
     if checked is None:
         raise _nothing(pattern, roots)
     for root in roots:
@@ -215,11 +239,24 @@ def _checked(name: str) -> str | None:
 
 
 def _nothing(name: str, roots: Sequence[Path]) -> InvalidImage:
-    action = "Put the file there, or correct its name."
+    action = _near(name, roots) or "Put the file there, or correct its name."
     if _seems_outside(name, roots):
         action += f" {_HOW_TO_ALLOW}"
     written = json.dumps(name, ensure_ascii=False)
     return InvalidImage(f"a file or folder below {_listed(roots)}", written, action)
+
+
+def _near(name: str, roots: Sequence[Path]) -> str:
+    """The file that was meant, of those in the folder below a root that the name says."""
+    path = Path(_checked(name) or "")
+    for root in roots:
+        with suppress(OSError, ValueError, RuntimeError):
+            folder = (root / path).parent
+            if is_below(folder, [root.resolve()]):
+                names = sorted(one.name for one in folder.iterdir() if one.name[0] != ".")
+                if said := meant(path.name, names):
+                    return said
+    return ""
 
 
 def _seems_outside(name: str, roots: Sequence[Path]) -> bool:

@@ -40,7 +40,8 @@ class ContactSheet(Node):
                     list(LAYOUTS),
                     {
                         "tooltip": "prompts x seeds: a row for each prompt, a column for each "
-                        "seed, grey where there is no image. in order: as they come."
+                        "seed, grey where there is no image; in order where most would be grey. "
+                        "in order: as they come."
                     },
                 ),
                 "cell_size": (

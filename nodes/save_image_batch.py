@@ -15,7 +15,7 @@ from ..core.saving.new_files import next_number, write_new
 from ..core.saving.writer import FORMATS, Format, encode, find_format
 from ..host import host
 from ..host.batches import from_batches, rows_of
-from ..host.paths import place_output, shown
+from ..host.paths import place_output, shown, without_home
 from ..host.types import ROWS, Inputs, Node
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ class SaveImageBatch(Node):
                         "default": "",
                         "tooltip": "Names of your own, such as {source}_{index:04}_{seed} or "
                         "{date}/{prompt:30}_{seed}. A / makes subfolders. To fill in: "
-                        f"{', '.join(FIELDS)}. index counts this batch, number goes on from the "
-                        "files that are there, source is the input image (else the prefix). "
-                        f"Empty: {USUAL_NAMES}.",
+                        f"{', '.join(FIELDS)}. index counts this batch from 1, i from 0, number "
+                        "goes on from the files that are there, source is the input image (else "
+                        f"the prefix). Empty: {USUAL_NAMES}.",
                     },
                 ),
                 "format": (
@@ -113,10 +113,16 @@ class SaveImageBatch(Node):
 
     @classmethod
     def VALIDATE_INPUTS(
-        cls, file_name: Sequence[str | None] = (None,), format: Sequence[str | None] = (None,)
+        cls,
+        file_name: Sequence[str | None] = (None,),
+        format: Sequence[str | None] = (None,),
+        filename_prefix: Sequence[str | None] = (None,),
     ) -> bool | BatchSDXLError:
         """Refuse names and formats that cannot be before anything runs."""
         try:
+            # Names of one's own may leave the prefix out.
+            if filename_prefix[0] is not None and not file_name[0]:
+                place_output(filename_prefix[0])
             if file_name[0] is not None:
                 NameTemplate(file_name[0] or USUAL_NAMES)
             if format[0] is not None:
@@ -145,7 +151,7 @@ class SaveImageBatch(Node):
         pictures = from_batches(images)
         records = rows_of(rows, {"images": pictures})
         graph = {"prompt": (prompt or [None])[0], **((extra_pnginfo or [None])[0] or {})}
-        graph = {name: value for name, value in graph.items() if value is not None}
+        graph = {name: without_home(one) for name, one in graph.items() if one is not None}
         form = find_format(format[0])
         names = _names(file_name[0] or USUAL_NAMES, filename_prefix[0], records)
         places = [(place_output(name.path)[0], name) for name in names]

@@ -21,6 +21,14 @@ def test_prompts_go_down_and_seeds_across() -> None:
     assert sheet.sides == ["a", "b", "a"]
 
 
+def test_sheet_that_would_be_mostly_empty_is_wrapped() -> None:
+    many = records(*[(f"prompt {n}", 100 + n) for n in range(12)])
+    sheet = by_prompt_and_seed(many)
+    assert sheet == in_order(many)
+    assert sheet.captions[3] == "prompt 3\nseed 103"
+    assert sum(cell is None for row in sheet.cells for cell in row) < 4
+
+
 @pytest.mark.parametrize(
     ("count", "columns", "shape"), [(4, 0, (2, 2)), (5, 0, (2, 3)), (5, 5, (1, 5))]
 )

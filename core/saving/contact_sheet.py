@@ -60,7 +60,11 @@ class Sheet(NamedTuple):
 
 
 def by_prompt_and_seed(records: Sequence[Record]) -> Sheet:
-    """Prompts down, seeds across; a pair that comes twice takes another row."""
+    """Prompts down, seeds across; a pair that comes twice takes another row.
+
+    Where most cells would be empty, as with prompts that each have a seed of their own, the images
+    come in order instead.
+    """
     seeds = list(dict.fromkeys(record.request.seed for record in records))
     rows: list[tuple[str, list[int | None]]] = []
     for index, record in enumerate(records):
@@ -72,6 +76,8 @@ def by_prompt_and_seed(records: Sequence[Record]) -> Sheet:
             row = [None] * len(seeds)
             rows.append((record.request.prompt, row))
         row[column] = index
+    if len(rows) * len(seeds) > 2 * len(records):
+        return in_order(records)
     return Sheet(
         [row for _, row in rows],
         tops=[f"seed {seed}" for seed in seeds],

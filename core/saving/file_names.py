@@ -105,6 +105,7 @@ FIELDS = {
     "prefix": _Field(lambda s: s.prefix, "", re.compile(""), "nothing"),
     "number": _number(lambda s: 0),
     "index": _number(lambda s: s.index),
+    "i": _number(lambda s: s.index - 1),
     "seed": _number(lambda s: s.record.request.seed),
     "source": _text(_source_name, 80),
     "prompt": _text(lambda s: slug(s.record.request.prompt) or "no-prompt", 40),

@@ -3,11 +3,69 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ...core.engine.schedulers import SAMPLERS, SPACINGS
+from ...core.wording import meant
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands = argparse._SubParsersAction["_Parser"]
+
+#: Options of `generate` that set one input of a node: what stands for the value, and what it is.
+OPTIONS = {
+    "negative_prompt": ("TEXT", "what no image should show"),
+    "combine": (
+        "HOW",
+        "zip: first prompt with first seed; product: each with each; cycle: shorter repeat",
+    ),
+    "model": (
+        "NAME",
+        '"demo", a checkpoint, a diffusers folder, or a name on the Hugging Face hub',
+    ),
+    "vae": ("FILE", "a VAE in place of the model's own"),
+    "dtype": ("TYPE", "precision: auto, fp32, fp16, bf16"),
+    "width": ("PIXELS", "a multiple of 8; 0 is the image's, else the model's own"),
+    "height": ("PIXELS", "as --width"),
+    "fit": ("HOW", "how input images are brought to a size: crop, pad, stretch, bucket"),
+    "strength": ("X", "share of the steps that is run on an input image, over 0 to 1"),
+    "steps": ("N", "denoising steps"),
+    "cfg": ("X", "guidance scale; up to 1 is off"),
+    "sampler_name": ("NAME", ", ".join(SAMPLERS)),
+    "scheduler": ("NAME", "spacing of the noise: " + ", ".join(SPACINGS)),
+    "rows_per_call": ("N", "rows of one UNet call, an even number; 0 chooses"),
+    "file_name": ("TEMPLATE", "names such as {source}_{index:04}_{seed}; {i} counts from 0"),
+    "format": ("NAME", "png, png 16 bit, jpeg, webp, webp lossless, avif"),
+    "quality": ("N", "of JPEG, WebP and AVIF, 1 to 100"),
+}
+
+#: What a fresh node has, for `--help`: a test holds them to the nodes, which take long to import.
+DEFAULTS = {
+    "combine": "zip",
+    "model": "demo",
+    "dtype": "auto",
+    "width": "0",
+    "height": "0",
+    "fit": "crop",
+    "strength": "0.5",
+    "steps": "20",
+    "cfg": "7.0",
+    "sampler_name": "euler",
+    "scheduler": "normal",
+    "rows_per_call": "0",
+    "file_name": "{prefix}_{number:05}_seed{seed}",
+    "format": "png",
+    "quality": "90",
+}
+
+_GENERATE_EXAMPLES = """examples:
+  batch-sdxl generate --prompts "a red circle" --seeds 0..7 --file-name "batch_image_{i}"
+  batch-sdxl generate --prompts prompts.txt --seeds 1..4 --combine product
+  batch-sdxl generate --prompts "a watercolour" --seeds 7 --lora style.safetensors:0.8
+  batch-sdxl generate --prompts "a watercolour" --seeds 7 --images photos --fit bucket
+"""
 
 _EXAMPLES = """examples:
   batch-sdxl run portrait.json
@@ -18,11 +76,41 @@ _EXAMPLES = """examples:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Names the option that was meant, beside what argparse says."""
+
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Remember what came."""
+        if args is not None:
+            self._given = args
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Tell what is wrong, and leave with code 2."""
+        own = set(self._options())
+        unknown = [
+            name
+            for name in (text.partition("=")[0] for text in self._given)
+            if re.match("--[a-z]", name) and not any(one.startswith(name) for one in own)
+        ]
+        near = [f"{name}: {said}" for name in unknown if (said := meant(name, own))]
+        super().error("\n".join([message, *near]))
+
+    def _options(self) -> Iterator[str]:
+        yield from self._option_string_actions
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    yield from parser._option_string_actions
+
+
 def parser() -> argparse.ArgumentParser:
     """What understands them; `command` names what was asked for."""
     from ... import __version__
 
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="batch-sdxl",
         description="Many SDXL images in one run, each reproducible on its own.",
         epilog=_EXAMPLES,
@@ -33,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
         title="commands", required=True, metavar="COMMAND", dest="command"
     )
     _add_run(commands)
+    _add_convert(commands)
     _add_generate(commands)
     _add_verify(commands)
     _add_reproduce(commands)
@@ -44,18 +133,40 @@ def _add_run(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="run a workflow file without ComfyUI",
-        description="Run a workflow of Batch SDXL nodes, as ComfyUI saved or exported it.",
+        description="Run a workflow, as ComfyUI saved or exported it, or a picture that it made. "
+        "ComfyUI's own nodes for SDXL are run as Batch SDXL's, and what that changes is said.",
         epilog="A node is named by its id or its title: "
         '--set 3.seeds=1..4 --set "Batch Generate.steps=30"',
     )
-    parser.add_argument("workflow", type=Path, metavar="WORKFLOW.json")
+    parser.add_argument("workflow", type=Path, metavar="WORKFLOW")
     _add_set(
         parser,
         "NODE.INPUT=VALUE",
         "put a value in place of the one in the file; may be given more than once",
     )
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch models that the workflow names on the Hugging Face hub",
+    )
     _add_allow(parser)
     _add_output(parser)
+
+
+def _add_convert(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "convert",
+        help="write a workflow of ComfyUI's own nodes with Batch SDXL's",
+        description="Write a workflow of ComfyUI's own nodes with Batch SDXL's, and say what "
+        "changed. Nothing is run or loaded.",
+    )
+    parser.add_argument("workflow", type=Path, metavar="WORKFLOW")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where to write it (default: NAME_batch_sdxl.json in the working directory)",
+    )
 
 
 def _add_generate(commands: Commands) -> None:
@@ -63,7 +174,9 @@ def _add_generate(commands: Commands) -> None:
         "generate",
         help="make images without a workflow file",
         description="Make images of prompts and seeds. What is not given is as in a fresh node.",
+        epilog=_GENERATE_EXAMPLES,
         argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--prompts",
@@ -74,17 +187,23 @@ def _add_generate(commands: Commands) -> None:
     parser.add_argument(
         "--seeds", required=True, metavar="EXPR", help='like 7 or "1, 5, 9" or "random(8, from=7)"'
     )
-    parser.add_argument("--negative-prompt", metavar="TEXT", help="what no image should show")
-    parser.add_argument("--model", metavar="NAME", help='"demo", or the path of an SDXL model')
-    parser.add_argument("--images", metavar="FOLDER", help="images to start from")
-    parser.add_argument("--strength", metavar="X", help="share of the steps run from an image")
-    parser.add_argument("--steps", metavar="N", help="denoising steps")
-    parser.add_argument("--cfg", metavar="X", help="guidance scale")
-    parser.add_argument("--width", metavar="PIXELS", help="0 is the model's own")
-    parser.add_argument("--height", metavar="PIXELS", help="0 is the model's own")
-    parser.add_argument("--sampler-name", metavar="NAME", help="ComfyUI's name of the sampler")
-    parser.add_argument("--scheduler", metavar="NAME", help="ComfyUI's name of the spacing")
-    parser.add_argument("--combine", metavar="HOW", help="zip, product or cycle")
+    parser.add_argument(
+        "--images", nargs="+", metavar="PATH", help="folders or files to start from"
+    )
+    parser.add_argument(
+        "--lora",
+        action="append",
+        metavar="FILE[:STRENGTH]",
+        help="a LoRA, with its strength (default: 1); may be given more than once",
+    )
+    for name, (metavar, text) in OPTIONS.items():
+        option = f"--{name.replace('_', '-')}"
+        default = DEFAULTS.get(name)
+        text += f" (default: {default})" if default else ""
+        parser.add_argument(option, metavar=metavar, help=text.replace("%", "%%"))
+    parser.add_argument(
+        "--page", action="store_const", const="true", help="write index.html beside the images"
+    )
     _add_allow(parser)
     _add_output(parser)
 

@@ -51,7 +51,7 @@ class Bar:
 
     def tell(self, text: str) -> None:
         """A line of text above the bar."""
-        self._console.print(Text(text))
+        self._console.print(Text(text), soft_wrap=True)
 
     def display(self, total_steps: int, total_images: int) -> Progress:
         """A new line for a run of that many UNet steps and images."""
@@ -84,13 +84,19 @@ class _Lines(Progress):
             return
         self._last = now
         speed = steps / max(now - self._start, 1e-9)
-        left = (self._total_steps - steps) / speed if steps else float("inf")
-        self._console.print(
-            f"{images}/{self._total_images} images, {steps}/{self._total_steps} steps, "
-            f"{speed:.1f} steps/s, {left:.0f} s left",
-            highlight=False,
-            soft_wrap=True,
-        )
+        parts = [
+            f"{images}/{self._total_images} images",
+            f"{steps}/{self._total_steps} steps",
+            *([f"{speed:.1f} steps/s"] if steps else []),
+            *([self._left(steps, images, speed)] if images < self._total_images else []),
+        ]
+        self._console.print(", ".join(parts), highlight=False, soft_wrap=True)
+
+    def _left(self, steps: int, images: int, speed: float) -> str:
+        if not steps:
+            return "starting"
+        left = self._total_steps - steps
+        return f"{left / speed:.0f} s left" if left else "decoding"
 
 
 class _Speed(ProgressColumn):

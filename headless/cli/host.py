@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from ...core.errors import ModelNotFound
+from ...core.wording import meant
 from ...host.host import EXAMPLES, Host, Progress
+from ...host.paths import input_roots, resolve
 from .bar import Bar
 
 
 class HeadlessHost(Host):
-    """Reads beside the workflow, in the working directory and where allowed; shows a bar."""
+    """Reads beside the workflow, in the working directory and where allowed; shows a bar.
+
+    A workflow may come from a stranger: its models, LoRAs and VAEs lie in those folders too, and
+    nothing is downloaded for it unless a person says so.
+    """
 
     def __init__(
-        self, folders: Sequence[Path], output: Path, bar: Bar, allowed: Sequence[Path] = ()
+        self,
+        folders: Sequence[Path],
+        output: Path,
+        bar: Bar,
+        allowed: Sequence[Path] = (),
+        *,
+        named: Collection[str] = (),
+        download: bool = False,
     ) -> None:
         """Name the folders.
 
@@ -22,11 +36,15 @@ class HeadlessHost(Host):
             output: where results are written.
             bar: where progress is shown.
             allowed: looked up after all others.
+            named: what the person typed: models of these names may lie anywhere, and be fetched.
+            download: whether models that a workflow names may be fetched from the hub.
         """
         self._folders = folders
         self._allowed = allowed
         self._output = output
         self._bar = bar
+        self._named = named
+        self._download = download
 
     def input_folders(self) -> list[Path]:
         """The given folders, the working directory, the pack's examples, the allowed folders."""
@@ -35,6 +53,38 @@ class HeadlessHost(Host):
     def output_folder(self) -> Path:
         """The given one."""
         return self._output
+
+    def model_path(self, name: str) -> Path:
+        """Where a model lies; a name of the hub where it may be, or is on this machine.
+
+        Raises:
+            ModelNotFound: neither the person nor the folders allow it.
+        """
+        from ...core.models.hub import find_cached, is_name
+
+        path = self._own_path(name)
+        if path is not None:
+            return path
+        if is_name(name):
+            if self._download or find_cached(name) is not None:
+                return Path(name)
+            raise ModelNotFound(
+                f"the model {name} on this machine",
+                "a workflow that names it on the Hugging Face hub",
+                "Add --download to fetch it from there.",
+            )
+        raise self._not_there("an SDXL model", name)
+
+    def file_path(self, kind: str, name: str) -> Path:
+        """Where a VAE, a LoRA or an embedding lies.
+
+        Raises:
+            ModelNotFound: as `model_path`.
+        """
+        path = self._own_path(name)
+        if path is None:
+            raise self._not_there(f"a file for {kind}", name)
+        return path
 
     def tell(self, text: str, node_id: str) -> None:
         """A line above the bar."""
@@ -45,3 +95,19 @@ class HeadlessHost(Host):
     ) -> Progress:
         """A line of the bar."""
         return self._bar.display(total_steps, total_images)
+
+    def _own_path(self, name: str) -> Path | None:
+        return Path(name).expanduser() if name in self._named else resolve(name, input_roots())
+
+    def _not_there(self, what: str, name: str) -> ModelNotFound:
+        roots = input_roots()
+        names = (
+            file.name for root in roots if root.is_dir() for file in root.glob("*.safetensors")
+        )
+        near = meant(Path(name).name, names)
+        return ModelNotFound(
+            f"{what} below {' or '.join(map(str, roots))}",
+            f'"{name}"',
+            f"{near} Put it there, allow its folder with --allow DIR, or name it yourself "
+            "with --set.".strip(),
+        )

@@ -47,26 +47,54 @@ def _run(args: argparse.Namespace) -> int:
     from .session import Session
 
     folders = [args.workflow.resolve().parent]
-    with Session(folders, args.output, args.json, args.allow) as session:
+    named = {text.partition("=")[2] for text in args.set}
+    with Session(
+        folders, args.output, args.json, args.allow, named=named, download=args.download
+    ) as session:
         graph = workflow.read(args.workflow, session.catalog)
         session.produce(settings.apply(graph, session.catalog, args.set))
     return 0
 
 
+def _convert(args: argparse.Namespace) -> int:
+    from .conversion import write
+
+    return write(args.workflow, args.output)
+
+
 def _generate(args: argparse.Namespace) -> int:
-    from . import recipe
+    from . import photos, recipe
     from .session import Session
 
     options = {name: value for name, value in vars(args).items() if name in recipe.TARGETS}
     options["prompts"] = _text(options["prompts"])
+    loras = [_lora(text) for text in getattr(args, "lora", [])]
     folders = []
     if "images" in options:
-        # The node looks below the host's folders only; this one a person has named.
-        folder = Path(options["images"]).resolve()
-        folders, options["images"] = [folder.parent], f"./{folder.name}"
-    with Session(folders, args.output, args.json, args.allow) as session:
-        session.produce(recipe.graph(session.catalog, options))
+        # The node looks below the host's folders only; these a person has named.
+        paths = [Path(text).resolve() for text in options["images"]]
+        folders = [path.parent for path in paths]
+        own = len(paths) == 1
+        options["images"] = "\n".join(f"./{p.name}" if own else p.as_posix() for p in paths)
+        if not {"width", "height"} & options.keys() and options.get("fit") != "bucket":
+            photos.check(paths)
+    named = {*options.values(), *(name for name, _ in loras)}
+    with Session(
+        folders, args.output, args.json, args.allow, named=named, download=True
+    ) as session:
+        for line in recipe.unused(options):
+            session.tell(line)
+        session.produce(recipe.graph(session.catalog, options, loras))
     return 0
+
+
+def _lora(text: str) -> tuple[str, float]:
+    """The name and the strength of `FILE[:STRENGTH]`; a drive's colon is none."""
+    name, colon, strength = text.rpartition(":")
+    try:
+        return (name, float(strength)) if colon else (text, 1.0)
+    except ValueError:
+        return text, 1.0
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -134,6 +162,7 @@ def _quieten() -> None:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
+    "convert": _convert,
     "generate": _generate,
     "verify": _verify,
     "reproduce": _reproduce,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+from ...core.errors import InvalidRequest
 from ..graph.catalog import Catalog
 from ..graph.graph import Graph, Link, Node
-from ..graph.inputs import inputs_of
 from . import settings
 
 _NODES = {
@@ -40,7 +42,10 @@ TARGETS = {
     "seeds": ("3", "seeds"),
     "negative_prompt": ("2", "negative_prompt"),
     "model": ("1", "model_name"),
+    "vae": ("1", "vae"),
+    "dtype": ("1", "dtype"),
     "images": ("4", "folder"),
+    "fit": ("4", "fit"),
     "strength": ("5", "strength"),
     "steps": ("5", "steps"),
     "cfg": ("5", "cfg"),
@@ -49,18 +54,39 @@ TARGETS = {
     "sampler_name": ("5", "sampler_name"),
     "scheduler": ("5", "scheduler"),
     "combine": ("5", "combine"),
+    "rows_per_call": ("5", "rows_per_call"),
+    "file_name": ("6", "file_name"),
+    "format": ("6", "format"),
+    "quality": ("6", "quality"),
+    "page": ("6", "page"),
 }
 
 
-def graph(catalog: Catalog, options: Mapping[str, str]) -> Graph:
+def graph(
+    catalog: Catalog, options: Mapping[str, str], loras: Sequence[tuple[str, float]] = ()
+) -> Graph:
     """The graph for some options of `TARGETS`; the rest is as in a fresh node of the editor.
+
+    Args:
+        catalog: the nodes.
+        options: what a person typed, by option.
+        loras: names and strengths.
 
     Raises:
         InvalidWorkflow: a value is none of its input's type.
+        InvalidRequest: an option needs another one.
     """
+    _check(options)
     used = {key: kind for key, kind in _NODES.items() if key != _IMAGES or "images" in options}
     nodes = {node_id: _node(catalog, node_id, used) for node_id in used}
-    made = Graph(nodes)
+    for name, strength in loras:
+        key = str(len(_NODES) + 1 + len(nodes) - len(used))
+        model = nodes["5"].inputs["model"]
+        strengths = {"strength_model": strength, "strength_clip": strength}
+        nodes[key] = catalog.fresh("BatchSDXL_ApplyLora", model=model, lora_name=name, **strengths)
+        nodes["5"] = replace(nodes["5"], inputs={**nodes["5"].inputs, "model": Link(key, 0)})
+    words = {target: f"--{option.replace('_', '-')}" for option, target in TARGETS.items()}
+    made = Graph(nodes, words=words)
     for option, text in options.items():
         made = settings.put(made, catalog, *TARGETS[option], text)
     if {"images", "width", "height"} <= options.keys():
@@ -70,16 +96,34 @@ def graph(catalog: Catalog, options: Mapping[str, str]) -> Graph:
     return made
 
 
+def unused(options: Mapping[str, str]) -> list[str]:
+    """What changes nothing, a line each."""
+    lines = []
+    if "strength" in options and "images" not in options:
+        lines.append("--strength is for input images: without --images, only rows with one use it.")
+    with suppress(ValueError):
+        if options.get("negative_prompt") and float(options.get("cfg", "7")) <= 1:
+            lines.append("--negative-prompt changes nothing at a --cfg of up to 1.")
+    return lines
+
+
+def _check(options: Mapping[str, str]) -> None:
+    if "fit" in options and "images" not in options:
+        raise InvalidRequest("--images with --fit", "none", "Name the images, or leave out --fit.")
+    if "images" in options and ("width" in options) != ("height" in options):
+        raise InvalidRequest(
+            "both --width and --height with --images, or neither",
+            "one of them",
+            "Give the other one too, or --fit bucket for the SDXL size nearest in shape.",
+        )
+
+
 def _node(catalog: Catalog, node_id: str, used: Mapping[str, str]) -> Node:
-    kind = used[node_id]
     inputs: dict[str, Any] = {
-        name: item.default()
-        for name, item in inputs_of(catalog.classes[kind]).items()
-        if item.is_widget
+        name: value for (target, name), value in _CHOSEN.items() if target == node_id
     }
-    inputs |= {name: value for (target, name), value in _CHOSEN.items() if target == node_id}
     for (target, name), (source, output) in _LINKS.items():
         if target == node_id and source in used:
             names = catalog.classes[used[source]].RETURN_NAMES
             inputs[name] = Link(source, names.index(output))
-    return Node(kind, catalog.title(kind), inputs)
+    return catalog.fresh(used[node_id], **inputs)

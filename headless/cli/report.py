@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...core.request.record import KEY, Record
+from ...core.wording import counted
 from ..graph.run import Shown
 
 
@@ -74,6 +75,6 @@ def _in_words(numerics: Mapping[str, Any]) -> str:
     told = dict(numerics)
     parts = [told.pop("device"), f"{told.pop('rows')} rows a call"]
     threads = told.pop("threads")
-    parts += [f"{threads} threads"] if threads else []
+    parts += [counted(threads, "threads")] if threads else []
     parts += [told.pop("dtype"), f"VAE {told.pop('vae_dtype')}"]
     return ", ".join(parts + [f"{name} {value}" for name, value in told.items()])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, redirect_stdout
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +12,11 @@ from types import TracebackType
 
 from rich.console import Console
 
+from ...core.errors import OutputError
 from ...host import host
-from ..graph.catalog import Catalog, installed
+from ..graph.catalog import Catalog, foreign, installed
 from ..graph.check import check
+from ..graph.convert import convert
 from ..graph.graph import Graph
 from ..graph.run import run
 from ..notes import note
@@ -26,7 +29,14 @@ class Session:
     """Puts the command line in charge of the nodes within its block."""
 
     def __init__(
-        self, folders: Sequence[Path], output: Path, as_json: bool, allowed: Sequence[Path]
+        self,
+        folders: Sequence[Path],
+        output: Path,
+        as_json: bool,
+        allowed: Sequence[Path],
+        *,
+        named: Collection[str] = (),
+        download: bool = False,
     ) -> None:
         """Nothing happens before the block.
 
@@ -35,19 +45,30 @@ class Session:
             output: where images are written.
             as_json: whether stdout gets one JSON object and nothing else.
             allowed: more folders that input files may come from.
+            named: what the person typed, which may be the path of a model anywhere.
+            download: whether a workflow may have models fetched.
         """
         self._output = output.absolute()
         self._folders = folders
         self._as_json = as_json
         self._allowed = [folder.resolve() for folder in allowed]
+        self._named = named
+        self._download = download
         self._stack = ExitStack()
 
     def __enter__(self) -> Session:
         """Take charge."""
-        bar = self._stack.enter_context(Bar(Console(stderr=True)))
-        self._stack.enter_context(
-            host.use(HeadlessHost(self._folders, self._output, bar, self._allowed))
+        _check_output(self._output)
+        self._bar = self._stack.enter_context(Bar(Console(stderr=True)))
+        own = HeadlessHost(
+            self._folders,
+            self._output,
+            self._bar,
+            self._allowed,
+            named=self._named,
+            download=self._download,
         )
+        self._stack.enter_context(host.use(own))
         return self
 
     def __exit__(
@@ -66,6 +87,10 @@ class Session:
         """The nodes that can run; some ask the host what they offer."""
         return installed()
 
+    def tell(self, text: str) -> None:
+        """Say a line, on stderr."""
+        self._bar.tell(text)
+
     def produce(self, graph: Graph) -> None:
         """Check and run a graph, and say what was written.
 
@@ -74,10 +99,28 @@ class Session:
         """
         # A library that prints must not get between us and whoever reads the JSON.
         with redirect_stdout(sys.stderr):
-            shown = run(check(graph, self.catalog), self.catalog)
+            converted = convert(graph, self.catalog)
+            for change in converted.changes:
+                self.tell(f"Converted: {change}.")
+            plan = check(converted.graph, self.catalog)
+            if plan.left_out:
+                told = foreign(plan.left_out)
+                self.tell(f"Left out, as nothing that is saved needs them: {told}.")
+            shown = run(plan, self.catalog)
         files = report.saved(shown, self._output)
         if self._as_json:
             sys.stdout.write(report.to_json(files) + "\n")
         else:
             self._stack.close()  # the bar is done
             report.to_table(files, Console())
+
+
+def _check_output(folder: Path) -> None:
+    """Refuse a folder that nothing can be written to, before images are made for it."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise OutputError("a folder for --output", f"{there}, a file", "Name another folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(
+            "a folder for --output that can be written to", str(there), "Name another folder."
+        )

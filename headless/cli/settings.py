@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.errors import InvalidWorkflow
+from ...core.wording import meant
 from ..graph.catalog import Catalog
 from ..graph.graph import Graph, Link
 from ..graph.inputs import inputs_of
@@ -52,8 +53,13 @@ def _find(graph: Graph, assignment: str) -> tuple[str, str, str]:
     raise InvalidWorkflow(
         f"NODE.INPUT=VALUE with a node of the workflow: {labels}",
         f'"{assignment}"',
-        "Name the node by its id or its title.",
+        _near_node(graph, assignment) or "Name the node by its id or its title.",
     )
+
+
+def _near_node(graph: Graph, assignment: str) -> str:
+    named = assignment.partition("=")[0].rpartition(".")[0]
+    return meant(named, [*(node.title for node in graph.nodes.values()), *graph.nodes])
 
 
 def put(graph: Graph, catalog: Catalog, node_id: str, name: str, text: str) -> Graph:
@@ -63,13 +69,16 @@ def put(graph: Graph, catalog: Catalog, node_id: str, name: str, text: str) -> G
         InvalidWorkflow: there is no such input, or the value is none of its type.
     """
     node = graph.nodes[node_id]
-    declared = inputs_of(catalog.classes[node.class_type])
+    node_class = catalog.declared(node.class_type)
+    if node_class is None:
+        catalog.require(graph, [node_id])
+    declared = {} if node_class is None else inputs_of(node_class)
     if name not in declared or not declared[name].is_widget:
         widgets = ", ".join(item.name for item in declared.values() if item.is_widget)
         raise InvalidWorkflow(
             f"an input of {graph.label(node_id)} that has a value: {widgets or 'it has none'}",
             f'"{name}"',
-            "Name one of these.",
+            meant(name, declared) or "Name one of these.",
         )
     held = node.inputs.get(name)
     if isinstance(held, Link):
@@ -78,7 +87,7 @@ def put(graph: Graph, catalog: Catalog, node_id: str, name: str, text: str) -> G
             f"{name}, which takes its value from {graph.label(held.node_id)}",
             "Set the value there.",
         )
-    value = from_text(declared[name], text, f"input {name} of {graph.label(node_id)}")
+    value = from_text(declared[name], text, graph.where(node_id, name))
     changed = replace(node, inputs={**node.inputs, name: value})
     place = graph.places.get((node_id, name))
     # A drawing that would say something else than what ran is worse than none.

@@ -10,7 +10,7 @@ from .catalog import Catalog
 from .graph import Graph, Link, Node
 from .inputs import Input, inputs_of
 from .schema import check_shape
-from .trace import Constant, Level, RawNode
+from .trace import Constant, Level, RawNode, hosts_win
 
 #: Values that belong to the editor's own buttons, not to the node.
 EXTRAS = frozenset({"control_after_generate", "upload", "choose file to upload"})
@@ -23,19 +23,20 @@ def parse(content: Mapping[str, Any], catalog: Catalog) -> Graph:
     """The graph of the editor's JSON.
 
     Raises:
-        InvalidWorkflow: it contradicts itself, or needs ComfyUI.
+        InvalidWorkflow: it contradicts itself.
     """
     check_shape(content)
     definitions = (content.get("definitions") or {}).get("subgraphs") or []
-    main = Level(content, {str(definition.get("id")): definition for definition in definitions})
-    running = list(main.running())
-    catalog.require({level.api_id(raw): raw["type"] for level, raw in running})
+    subgraphs = {str(definition.get("id")): definition for definition in definitions}
+    main = Level(content, subgraphs, hosts_win=hosts_win(content))
+    at = {str(raw["id"]): index for index, raw in enumerate(content["nodes"])}
     nodes: dict[str, Node] = {}
     places: Places = {}
-    for level, raw in running:
+    for level, raw in main.running():
         node_id = level.api_id(raw)
+        node_class = catalog.declared(raw["type"])
         title = str(raw.get("title") or catalog.title(raw["type"]))
-        constants, keys = _widget_values(level, raw, inputs_of(catalog.classes[raw["type"]]))
+        constants, keys = ({}, {}) if node_class is None else _widget_values(level, raw, node_class)
         sources = {
             entry["name"]: level.source(raw, slot)
             for slot, entry in enumerate(raw.get("inputs") or [])
@@ -43,10 +44,9 @@ def parse(content: Mapping[str, Any], catalog: Catalog) -> Graph:
         linked = {name: source for name, source in sources.items() if source is not None}
         nodes[node_id] = Node(raw["type"], title, constants | _values(linked))
         if level is main:
-            at = content["nodes"].index(raw)
             for name, key in keys.items():
                 if name not in linked:
-                    places[node_id, name] = ("nodes", at, "widgets_values", key)
+                    places[node_id, name] = ("nodes", at[node_id], "widgets_values", key)
     return Graph(nodes, content, places)
 
 
@@ -58,9 +58,10 @@ def _values(sources: Mapping[str, Link | Constant]) -> dict[str, Any]:
 
 
 def _widget_values(
-    level: Level, raw: RawNode, inputs: Mapping[str, Input]
+    level: Level, raw: RawNode, node_class: type[Any]
 ) -> tuple[dict[str, Any], dict[str, str | int]]:
     """The constants of a node, and under which key of `widgets_values` each is saved."""
+    inputs = inputs_of(node_class)
     saved: Any = raw.get("widgets_values") or []
     widgets = [item for item in inputs.values() if item.is_widget]
     keys: dict[str, str | int]
@@ -79,6 +80,7 @@ def _widget_values(
         )
     values = {item.name: item.default() for item in widgets if item.default() is not None}
     values |= {name: saved[key] for name, key in keys.items()}
+    values |= {name: v for name, v in level.promoted_to(raw).items() if name in inputs}
     return values, keys
 
 

@@ -35,11 +35,18 @@ class Graph:
         nodes: only those that can run: nothing muted, bypassed or drawn for people.
         editor: what ComfyUI's editor saved, if the graph came from there.
         places: where in `editor` the constant of (node id, input) is written.
+        words: what whoever asked calls the input (node id, input), where that is not the graph's
+            own name: an option of the command line.
     """
 
     nodes: Mapping[str, Node]
     editor: Mapping[str, Any] | None = None
     places: Mapping[tuple[str, str], tuple[str | int, ...]] = field(default_factory=dict)
+    words: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def where(self, node_id: str, name: str) -> str:
+        """The name of a node's input in messages."""
+        return self.words.get((node_id, name)) or f"input {name} of {self.label(node_id)}"
 
     def label(self, node_id: str) -> str:
         """The node's name in messages."""
@@ -60,5 +67,5 @@ class Graph:
 def _constant(value: Any) -> Any:
     if isinstance(value, Link):
         return [value.node_id, value.slot]
-    # A bare list would be read as a link.
+    # A bare list could be read as a link.
     return {"__value__": value} if isinstance(value, list) else value

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+#: Types whose values a person can type or pick.
+WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 _EMPTY = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False}
 
 
@@ -38,7 +39,7 @@ class Input:
     @property
     def is_widget(self) -> bool:
         """Whether a person can type or pick the value."""
-        return self.kind in _WIDGET_TYPES and not self.options.get("forceInput")
+        return self.kind in WIDGET_TYPES and not self.options.get("forceInput")
 
     @property
     def has_seed_control(self) -> bool:

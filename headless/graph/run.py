@@ -49,7 +49,8 @@ class Run:
             try:
                 ui = self._execute(node_id)
             except Exception as error:
-                note(error, f"In {self._plan.graph.label(node_id)}")
+                if not self._plan.graph.words:
+                    note(error, f"In {self._plan.graph.label(node_id)}")
                 raise
             if ui is not None:
                 shown[node_id] = ui

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...core.errors import InvalidWorkflow
@@ -12,6 +13,15 @@ def damaged(what: str) -> InvalidWorkflow:
     """The error for a file that contradicts itself."""
     return InvalidWorkflow(
         "a workflow as the editor saves it", what, "Open it in ComfyUI and save it again."
+    )
+
+
+def two_of_one_id(twice: Iterable[str], where: str = "the workflow") -> InvalidWorkflow:
+    """The error for nodes of which only one could run."""
+    return InvalidWorkflow(
+        f"nodes of {where} with an id each",
+        "two of the id " + ", two of ".join(twice),
+        "Give one of them another id, and correct the links to it.",
     )
 
 
@@ -28,6 +38,9 @@ def check_shape(content: Mapping[str, Any]) -> None:
     for graph in (content, *(definitions.get("subgraphs") or [])):
         where = f"subgraph {graph['id']}" if graph is not content else "the workflow"
         _check(graph, "nodes", _is_node, where)
+        twice = [key for key, times in Counter(_ids(graph)).items() if times > 1]
+        if twice:
+            raise two_of_one_id(twice, where)
         _check(graph, "links", lambda link: isinstance(link, list | dict | None), where)
         for node in graph.get("nodes") or []:
             where = f"node {node['id']}"
@@ -40,6 +53,10 @@ def _check(owner: Any, key: str, is_right: Callable[[Any], bool], where: str) ->
     values = owner.get(key) or [] if isinstance(owner, dict) else None
     if not isinstance(values, list) or not all(map(is_right, values)):
         raise damaged(f"{key} of {where} that cannot be read")
+
+
+def _ids(graph: Mapping[str, Any]) -> list[str]:
+    return [str(node["id"]) for node in graph.get("nodes") or []]
 
 
 def _is_named(slot: Any) -> bool:

@@ -19,7 +19,7 @@ from ...core.errors import BatchSDXLError, InvalidImage, OutputError
 from ...core.images.source import read_image
 from ...core.saving.writer import save_png
 from ...host import host
-from ...host.paths import find_input, place_output, shown
+from ...host.paths import find_input, place_output, shown, without_home
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +77,16 @@ class SaveImage:
             "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
         }
 
+    @classmethod
+    def VALIDATE_INPUTS(cls, filename_prefix: str | None) -> bool | BatchSDXLError:
+        """Refuse a place outside the output folder before anything runs."""
+        try:
+            if filename_prefix is not None:
+                place_output(_filled_in(filename_prefix, 0, 0))
+        except BatchSDXLError as error:
+            return error
+        return True
+
     def save(
         self,
         images: torch.Tensor,
@@ -89,7 +99,7 @@ class SaveImage:
         if host.current().saves_metadata():
             for key, value in {"prompt": prompt, **(extra_pnginfo or {})}.items():
                 if value is not None:
-                    info.add_text(key, json.dumps(value))
+                    info.add_text(key, json.dumps(without_home(value)))
         height, width = images.shape[1:3]
         folder, name = place_output(_filled_in(filename_prefix, int(width), int(height)))
         files = []

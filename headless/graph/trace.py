@@ -6,6 +6,8 @@ through until a node is found that runs, or a constant.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +23,9 @@ MUTED, BYPASSED = 2, 4
 SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS = "-10", "-20"
 #: Drawn only; nothing of them runs.
 VIRTUAL = frozenset({"Reroute", "PrimitiveNode", "Note", "MarkdownNote"})
+
+#: Nodes of a whole workflow, and levels of subgraphs: some kilobytes can claim any number.
+MOST_NODES, MOST_LEVELS = 20_000, 50
 
 RawNode = Mapping[str, Any]
 
@@ -50,6 +55,9 @@ class Level:
         path: ids of the subgraph nodes around it, outermost first.
         parent: the level around it, and `instance`, the subgraph node there.
         inputs: values of the subgraph node's own widgets, by input name.
+        promoted: values that the subgraph node holds of widgets inside, by node and widget.
+        hosts_win: whether a subgraph node's value goes before the one of the widget inside.
+        count: nodes seen in the whole file, shared by all levels.
     """
 
     content: Mapping[str, Any]
@@ -58,6 +66,10 @@ class Level:
     parent: Level | None = None
     instance: RawNode = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    promoted: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    hosts_win: bool = True
+    count: Counter[str] = field(default_factory=Counter)
+    _entered: dict[str, Level] = field(default_factory=dict)
 
     @cached_property
     def nodes(self) -> dict[str, RawNode]:
@@ -76,6 +88,9 @@ class Level:
     def running(self) -> Iterator[tuple[Level, RawNode]]:
         """The nodes that run, with those inside of subgraphs."""
         for node in self.nodes.values():
+            self.count["nodes"] += 1
+            if self.count["nodes"] > MOST_NODES:
+                raise _too_many()
             if node.get("mode") in (MUTED, BYPASSED) or node["type"] in VIRTUAL:
                 continue
             if node["type"] in self.subgraphs:
@@ -85,13 +100,38 @@ class Level:
 
     def enter(self, node: RawNode) -> Level:
         """The inside of a subgraph node."""
+        key = str(node["id"])
+        if key not in self._entered:
+            self._entered[key] = self._enter(node)
+        return self._entered[key]
+
+    def _enter(self, node: RawNode) -> Level:
+        if len(self.path) >= MOST_LEVELS:
+            raise damaged(f"subgraphs in more than {MOST_LEVELS} levels")
         level: Level | None = self
         while level is not None:
             if level.instance.get("type") == node["type"]:
                 raise damaged(f"subgraph {node['type']}, which contains itself")
             level = level.parent
-        path = (*self.path, str(node["id"]))
-        return Level(self.subgraphs[node["type"]], self.subgraphs, path, self, node, _held(node))
+        content = self.subgraphs[node["type"]]
+        inside = Level(
+            content,
+            self.subgraphs,
+            (*self.path, str(node["id"])),
+            self,
+            node,
+            hosts_win=self.hosts_win,
+            count=self.count,
+        )
+        own, promoted = _held(node, inside, self.hosts_win)
+        # What is promoted through two levels is written on the outer subgraph node.
+        own |= self.promoted_to(node)
+        inside.inputs, inside.promoted = own, promoted
+        return inside
+
+    def promoted_to(self, node: RawNode) -> dict[str, Any]:
+        """The values of a node's widgets that the subgraph node around it holds."""
+        return {name: v for (owner, name), v in self.promoted.items() if owner == str(node["id"])}
 
     def source(self, node: RawNode, slot: int) -> Link | Constant | None:
         """What reaches an input of a node, or None."""
@@ -193,21 +233,62 @@ def _bypass(node: RawNode, slot: int, kind: str) -> int | None:
     return next(iter(exact + matching), None)
 
 
-def _held(node: RawNode) -> dict[str, Any]:
-    """Values that a subgraph node itself holds, by input name.
+def _held(
+    node: RawNode, inside: Level, hosts_win: bool
+) -> tuple[dict[str, Any], dict[tuple[str, str], Any]]:
+    """Values that a subgraph node itself holds: by input name, and by node and widget inside.
 
-    Newer editors write them into the nodes inside, and none here.
+    Editors from 1.28 to 1.45 keep the value of a promoted widget inside, and list those widgets
+    in `proxyWidgets`. Earlier and later ones keep it on the subgraph node, one for each input
+    that leads to a widget.
     """
     values = node.get("widgets_values")
-    proxies = (node.get("properties") or {}).get("proxyWidgets")
-    if proxies is None:
-        # Before there was a list of them, every input with a widget had one.
-        entries = node.get("inputs") or []
-        proxies = [("-1", entry["name"]) for entry in entries if "widget" in entry]
     if not isinstance(values, list):
-        return {}
-    return {
-        name: value
-        for (owner, name, *_), value in zip(proxies, values, strict=False)
-        if str(owner) == "-1" and value is not None
+        return {}, {}
+    proxies = (node.get("properties") or {}).get("proxyWidgets")
+    if not proxies:
+        names = _widget_inputs(inside) if hosts_win else []
+        proxies = [("-1", name) for name in names]
+    own: dict[str, Any] = {}
+    promoted: dict[tuple[str, str], Any] = {}
+    for (owner, name, *_), value in zip(proxies, values, strict=False):
+        if value is None:
+            continue
+        if str(owner) == "-1":
+            own[name] = value
+        elif hosts_win:
+            promoted[str(owner), name] = value
+    return own, promoted
+
+
+def _widget_inputs(inside: Level) -> list[str]:
+    """The inputs of a subgraph that lead to a widget in it."""
+    slots = {
+        wire.origin_slot
+        for wire in inside.wires.values()
+        if wire.origin == SUBGRAPH_INPUTS and _is_widget(inside, wire)
     }
+    declared = inside.content.get("inputs") or []
+    return [entry["name"] for slot, entry in enumerate(declared) if slot in slots]
+
+
+def _is_widget(inside: Level, wire: Wire) -> bool:
+    entries = inside.nodes.get(wire.target, {}).get("inputs") or []
+    slot = wire.target_slot
+    return _is_slot(slot) and slot < len(entries) and "widget" in entries[slot]
+
+
+def hosts_win(content: Mapping[str, Any]) -> bool:
+    """Whether the editor that saved a file lets a subgraph node's own values win."""
+    extra = content.get("extra")
+    version = extra.get("frontendVersion") if isinstance(extra, dict) else None
+    match = re.match(r"(\d{1,6})\.(\d{1,6})", version) if isinstance(version, str) else None
+    return match is None or not (1, 28) <= (int(match[1]), int(match[2])) < (1, 46)
+
+
+def _too_many() -> InvalidWorkflow:
+    return InvalidWorkflow(
+        f"a workflow of at most {MOST_NODES:,} nodes, those in subgraphs counted at each use",
+        "more",
+        "Run a part of it.",
+    )

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from typing import Any
 
 from ...core.errors import InvalidWorkflow
-from .inputs import Input
+from ...core.wording import meant
+from .inputs import WIDGET_TYPES, Input
 
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-_SAID = {"INT": "a whole number", "FLOAT": "a number", "BOOLEAN": "true or false"}
+_SAID = {
+    "INT": "a whole number",
+    "FLOAT": "a number",
+    "STRING": "a text",
+    "BOOLEAN": "true or false",
+    "COMBO": "one choice",
+}
+_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 
 
 def cast(item: Input, value: Any, where: str) -> Any:
     """The value as the type of its input, converted as ComfyUI does.
 
-    Stricter in one place: a number with a fraction is not cut to a whole one.
+    Stricter where ComfyUI would take one thing for another: a number with a fraction is not cut to
+    a whole one, the text "false" is not true, and neither null nor a list is a text.
 
     Args:
         item: the input.
@@ -26,20 +38,30 @@ def cast(item: Input, value: Any, where: str) -> Any:
     """
     try:
         match item.kind:
-            case "INT":
+            case "INT" if _is_number(value):
                 number = int(value)
                 if isinstance(value, float) and number != value:
                     raise ValueError
                 return number
-            case "FLOAT":
-                return float(value)
-            case "STRING":
+            case "FLOAT" if _is_number(value):
+                real = float(value)
+                if not math.isfinite(real):
+                    raise ValueError
+                return real
+            case "STRING" if _is_number(value):
                 return str(value)
-            case "BOOLEAN":
+            case "BOOLEAN" if isinstance(value, bool) or (_is_number(value) and value in (0, 1)):
                 return bool(value)
-    except (TypeError, ValueError, OverflowError):
-        raise _refused(_SAID[item.kind], value, where) from None
-    return value
+            case "BOOLEAN" if isinstance(value, str):
+                return _WORDS[value.strip().lower()]
+            case "COMBO" if _may_be_choice(item, value):
+                return value
+            case kind if kind not in _SAID and (value is not None and not _needs_link(kind)):
+                return value
+    except (KeyError, TypeError, ValueError, OverflowError):
+        pass
+    said = _SAID.get(item.kind, f"a link to an output of type {item.kind}")
+    raise _refused(said, value, where, _number_meant(item, value))
 
 
 def from_text(item: Input, text: str, where: str) -> Any:
@@ -48,10 +70,6 @@ def from_text(item: Input, text: str, where: str) -> Any:
     Raises:
         InvalidWorkflow: it cannot be one of that input.
     """
-    if item.kind == "BOOLEAN":
-        if text.lower() not in _WORDS:
-            raise _refused(_SAID["BOOLEAN"], text, where)
-        return _WORDS[text.lower()]
     if item.kind == "COMBO":
         return next((choice for choice in item.choices if str(choice) == text), text)
     return cast(item, text, where)
@@ -73,9 +91,32 @@ def check_range(item: Input, value: Any, where: str) -> None:
         picked = value if options.get("multiselect") and isinstance(value, list) else [value]
         for one in picked:
             if one not in item.choices:
-                raise _refused("one of " + ", ".join(map(str, item.choices)), one, where)
+                near = meant(str(one), map(str, item.choices))
+                raise _refused("one of " + ", ".join(map(str, item.choices)), one, where, near)
 
 
-def _refused(expected: str, value: Any, where: str) -> InvalidWorkflow:
-    got = f'"{value}"' if isinstance(value, str) else str(value)
-    return InvalidWorkflow(f"{expected} for {where}", got, "Correct that value.")
+def _is_number(value: Any) -> bool:
+    """Whether it is a number, or a text that may be one."""
+    return isinstance(value, int | float | str) and not isinstance(value, bool)
+
+
+def _may_be_choice(item: Input, value: Any) -> bool:
+    # Where a list has no such text, the node may know more choices than its list.
+    return isinstance(value, str) or value in item.choices or bool(item.options.get("multiselect"))
+
+
+def _needs_link(kind: str) -> bool:
+    parts = {part.strip() for part in kind.split(",")}
+    return not parts & {"*", *WIDGET_TYPES}
+
+
+def _number_meant(item: Input, value: Any) -> str:
+    if item.kind == "FLOAT" and isinstance(value, str) and _COMMA.fullmatch(value):
+        return f"Write a point, not a comma: {value.strip().replace(',', '.')}."
+    return ""
+
+
+def _refused(expected: str, value: Any, where: str, action: str = "") -> InvalidWorkflow:
+    got = json.dumps(value, ensure_ascii=False, default=str)
+    got = got if len(got) <= 200 else f"{got[:200]}…"
+    return InvalidWorkflow(f"{expected} for {where}", got, action or "Correct that value.")

@@ -40,6 +40,8 @@ def seeded(plan: Callable[[Json], Plan], api: Api) -> Callable[..., Json]:
         ({"share": 1}, {"share": 1.0}),
         ({"exact": 0}, {"exact": False}),
         ({"note": 5}, {"note": "5"}),
+        ({"exact": "False"}, {"exact": False}),
+        ({"mode": None, "seed": None}, {"mode": "slow", "seed": 0}),
     ],
 )
 def test_constants_get_the_type_of_their_input(
@@ -61,8 +63,17 @@ def test_constants_get_the_type_of_their_input(
         ({"share": "many"}, 'a number for input share .* got "many"'),
         ({"share": 1.01}, r"at most 1\.0 for input share"),
         ({"mode": "medium"}, 'one of slow, fast for input mode .* got "medium"'),
-        ({"mode": None}, r'a value for input mode of "Seeded" \(node a\), got none'),
-        ({"sed": 3}, r'inputs of "Seeded" \(node a\): seed, mode, .* got one called sed'),
+        ({"mode": "slwo"}, r'got "slwo"\. Did you mean "slow"\?'),
+        ({"share": float("nan")}, "a number for input share .* got NaN"),
+        ({"share": "0,5"}, r'got "0,5"\. Write a point, not a comma: 0\.5'),
+        ({"share": [0.5]}, r"a number for input share .* got \[0\.5\]"),
+        ({"exact": "maybe"}, 'true or false for input exact .* got "maybe"'),
+        ({"exact": 2}, "true or false for input exact .* got 2"),
+        ({"seed": True}, "a whole number for input seed .* got true"),
+        ({"mode": ["slow"]}, r'one choice for input mode .* got \["slow"\]'),
+        ({"note": ["a", "b"]}, r'a text for input note .* got \["a", "b"\]'),
+        ({"note": {"a": 1}}, "a text for input note"),
+        ({"sed": 3}, r'got one called sed\. Did you mean "seed"\?'),
     ],
 )
 def test_bad_constant_is_refused(seeded: Callable[..., Json], changes: Json, message: str) -> None:
@@ -73,7 +84,7 @@ def test_bad_constant_is_refused(seeded: Callable[..., Json], changes: Json, mes
 @pytest.mark.parametrize(
     ("add", "message"),
     [
-        ({"b": 1}, r'a INT for input a of "Add" \(node b\), got nothing connected'),
+        ({"b": 1}, r'an INT for input a of "Add" \(node b\), got nothing connected'),
         ({"a": ["s", 0], "b": 1}, r'INT for input a of .* got STRING from "Seeded" \(node s\)'),
         ({"a": ["n", 1], "b": 1}, r'output of "A Number" \(node n\) .*: 0 to 0, got output 1'),
         ({"a": ["n", -1], "b": 1}, "got output -1"),
@@ -95,6 +106,68 @@ def test_bad_link_is_refused(
         d=("Show", {"value": ["b", 0]}),
     )
     with pytest.raises(InvalidWorkflow, match=message):
+        plan(content)
+
+
+def test_node_whose_link_leads_nowhere_is_not_asked(plan: Callable[[Json], Plan], api: Api) -> None:
+    with pytest.raises(InvalidWorkflow, match="node zz, which is not there"):
+        plan(picky(api, ["zz", 0]))
+
+
+def test_null_is_no_text(plan: Callable[[Json], Plan], api: Api) -> None:
+    content = api(a=("Picky", {"even": 2, "word": None}), b=("Show", {"value": ["a", 0]}))
+    with pytest.raises(InvalidWorkflow, match=r"a text for input word .* got null"):
+        plan(content)
+
+
+def test_socket_takes_no_written_value(plan: Callable[[Json], Plan], api: Api) -> None:
+    content = api(a=("SaveImage", {"images": "photo.png"}))
+    with pytest.raises(InvalidWorkflow, match="a link to an output of type IMAGE for input images"):
+        plan(content)
+
+
+def test_all_that_is_wrong_is_named_at_once(plan: Callable[[Json], Plan], api: Api) -> None:
+    content = api(
+        a=("Seeded", {"seed": "x", "mod": "slow", "share": 2}),
+        b=("Add", {"b": ["zz", 0]}),
+        c=("Show", {"value": ["a", 0]}),
+        d=("Show", {"value": ["b", 0]}),
+        e=("Picky", {"even": 7, "word": "yes"}),
+        f=("Show", {"value": ["e", 0]}),
+    )
+    with pytest.raises(InvalidWorkflow) as caught:
+        plan(content)
+    assert caught.value.got.startswith("6 things that are wrong:")
+    for said in (
+        'a whole number for input seed of "Seeded" (node a); got "x".',
+        'got one called mod. Did you mean "mode"?',
+        'at most 1.0 for input share of "Seeded" (node a); got 2',
+        'a link to a node of the workflow for input b of "Add" (node b)',
+        'an INT for input a of "Add" (node b); got nothing connected.',
+        'inputs that "Picky" (node e) accepts; got some that it refuses (7 is odd).',
+    ):
+        assert said in caught.value.got
+
+
+def test_foreign_nodes_stop_a_run_only_where_they_are_needed(
+    plan: Callable[[Json], Plan], api: Api
+) -> None:
+    content = api(
+        a=("Number", {"value": 1}),
+        b=("Show", {"value": ["a", 0]}),
+        c=("Sharpen", {"x": ["a", 0]}),
+        d=("Sharpen", {"x": ["c", 0]}),
+        e=("Nmber", {"value": 1}),
+    )
+    done = plan(content)
+    assert done.order == ("a", "b")
+    assert done.left_out == {"c": "Sharpen", "d": "Sharpen", "e": "Nmber"}
+    content["b"]["inputs"]["value"] = ["d", 0]
+    message = r'2 x "Sharpen" \(nodes c, d\)\. This workflow needs ComfyUI'
+    with pytest.raises(InvalidWorkflow, match=message):
+        plan(content)
+    content["b"]["inputs"]["value"] = ["e", 0]
+    with pytest.raises(InvalidWorkflow, match=r'"Nmber" \(node e\)\. Did you mean "Number"\?'):
         plan(content)
 
 

@@ -214,6 +214,66 @@ def test_subgraph_of_an_older_editor_has_a_value_for_each_input_with_a_widget(
     assert parse(nested, catalog).nodes["2:5"].inputs["b"] == 7
 
 
+@pytest.mark.parametrize(
+    ("version", "proxies", "value"),
+    [
+        (None, None, 7),
+        ("1.27.10", None, 7),
+        ("1.45.21", None, 100),
+        ("1.58.1", None, 7),
+        (None, [["5", "b"]], 7),
+        ("1.45.21", [["5", "b"]], 100),
+        ("1.58.1", [["5", "b"]], 7),
+        ("1.45.21", [["-1", "b"]], 7),
+        ("unknown", None, 7),
+    ],
+)
+def test_promoted_value_is_read_as_the_files_own_editor_does(
+    catalog: Catalog, nested: Json, version: str | None, proxies: Any, value: int
+) -> None:
+    host, inside = nested["nodes"][1], nested["definitions"]["subgraphs"][0]
+    host["properties"] = {} if proxies is None else {"proxyWidgets": proxies}
+    host["inputs"] = host["inputs"][:1]  # a newer editor lists no input for a widget
+    if proxies:
+        inside["nodes"][0]["inputs"][1]["link"] = None
+        inside["links"] = [link for link in inside["links"] if link["id"] != 2]
+        if proxies[0][0] == "-1":
+            inside["nodes"][0]["inputs"][1]["link"] = 2
+            inside["links"].append(wire(2, -10, 1, 5, 1))
+    if version:
+        nested["extra"] = {"frontendVersion": version}
+    assert parse(nested, catalog).nodes["2:5"].inputs["b"] == value
+
+
+def test_value_is_promoted_through_two_levels(catalog: Catalog, nested: Json) -> None:
+    outer = nested["definitions"]["subgraphs"][1]
+    outer["nodes"][0]["properties"] = {"proxyWidgets": [["5", "b"]]}
+    nested["nodes"][0]["properties"] = {"proxyWidgets": [["9", "b"]]}
+    nested["nodes"][0]["widgets_values"] = [33]
+    assert parse(nested, catalog).nodes["1:9:5"].inputs["b"] == 33
+
+
+def test_subgraphs_in_subgraphs_end(catalog: Catalog, node: Draw, drawing: Draw) -> None:
+    def level(at: int, times: int) -> Json:
+        inside = [node(key, f"s{at + 1}") for key in range(times)]
+        return {"id": f"s{at}", "nodes": inside, "links": [], "inputs": [], "outputs": []}
+
+    bomb = {"subgraphs": [level(at, 10) for at in range(12)]}
+    with pytest.raises(InvalidWorkflow, match="at most 20,000 nodes"):
+        parse(drawing([node(1, "s0")], [], definitions=bomb), catalog)
+    tower = {"subgraphs": [level(at, 1) for at in range(2000)]}
+    with pytest.raises(InvalidWorkflow, match="more than 50 levels"):
+        parse(drawing([node(1, "s0")], [], definitions=tower), catalog)
+
+
+def test_long_chain_of_reroutes_is_refused(catalog: Catalog, node: Draw, drawing: Draw) -> None:
+    nodes = [node(key, "Reroute", [], "in:*", "*") for key in range(2000)]
+    nodes.append(node(2000, "Show", [], "value:*"))
+    links = [(key, 0, key + 1, "in") for key in range(1999)]
+    with pytest.raises(InvalidWorkflow, match="nested too deeply"):
+        parse(drawing(nodes, [*links, (1999, 0, 2000, "value")]), catalog)
+
+
 def test_subgraph_within_itself_is_refused(catalog: Catalog, nested: Json) -> None:
     nested["definitions"]["subgraphs"][1]["nodes"][0]["type"] = "outer"
     with pytest.raises(InvalidWorkflow, match="subgraph outer, which contains itself"):

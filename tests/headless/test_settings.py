@@ -91,3 +91,17 @@ def test_drawing_says_what_runs(
     assert apply(graph, catalog, ["2.value=6", "3.seed=9"]).editor is None
     with pytest.raises(InvalidWorkflow, match=r'takes its value from "A Number" \(node 2\)'):
         apply(graph, catalog, ["4.b=4"])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [("Twn.value=1", "Twin"), ("1.sed=1", "seed"), ("1.mode=fats", None)],
+)
+def test_what_was_meant_is_told(
+    graph: Graph, catalog: Catalog, assignment: str, said: str | None
+) -> None:
+    if said is None:  # a wrong choice is told when all of the graph is checked
+        assert apply(graph, catalog, [assignment]).nodes["1"].inputs["mode"] == "fats"
+        return
+    with pytest.raises(InvalidWorkflow, match=f'Did you mean "{said}"'):
+        apply(graph, catalog, [assignment])

@@ -6,6 +6,7 @@ from math import expm1
 from typing import Any, NamedTuple
 
 from ...errors import InvalidRequest
+from ...wording import meant
 from . import multistep, single_step, stochastic
 from .rule import Rule
 from .spacings import SPACINGS
@@ -98,9 +99,13 @@ def check_scheduler(name: str) -> None:
     sampler, colon, spacing = name.partition(":")
     if sampler not in SAMPLERS:
         raise InvalidRequest(
-            "the name of a sampler", repr(sampler), f"Choose one of {', '.join(SAMPLERS)}."
+            "the name of a sampler",
+            repr(sampler),
+            f"{meant(sampler, SAMPLERS)} Choose one of {', '.join(SAMPLERS)}.".lstrip(),
         )
     if colon and spacing not in SPACINGS:
         raise InvalidRequest(
-            "the name of a scheduler", repr(spacing), f"Choose one of {', '.join(SPACINGS)}."
+            "the name of a scheduler",
+            repr(spacing),
+            f"{meant(spacing, SPACINGS)} Choose one of {', '.join(SPACINGS)}.".lstrip(),
         )

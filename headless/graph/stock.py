@@ -1,0 +1,106 @@
+"""What inputs ComfyUI's own nodes have, of those that `convert` turns into ours.
+
+They run nothing. Names, order and defaults are ComfyUI's, since workflow files count on them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Inputs = dict[str, Any]
+
+_TEXT = ("STRING", {"multiline": True})
+_COMBO: tuple[str, Inputs] = ("COMBO", {})
+_STRENGTH = ("FLOAT", {"default": 1.0, "min": -100.0, "max": 100.0})
+_SIDE = ("INT", {"default": 512, "min": 16, "max": 16384})
+_PIXELS = ("INT", {"default": 1024, "min": 0, "max": 16384})
+_CROP = ("INT", {"default": 0, "min": 0, "max": 16384})
+_ANY_INT = ("INT", {"control_after_generate": True})
+
+#: Class -> the types of its outputs, and its inputs.
+_DECLARED: dict[str, tuple[tuple[str, ...], Inputs]] = {
+    "CheckpointLoaderSimple": (("MODEL", "CLIP", "VAE"), {"ckpt_name": _COMBO}),
+    "VAELoader": (("VAE",), {"vae_name": _COMBO}),
+    "LoraLoader": (
+        ("MODEL", "CLIP"),
+        {
+            "model": ("MODEL",),
+            "clip": ("CLIP",),
+            "lora_name": _COMBO,
+            "strength_model": _STRENGTH,
+            "strength_clip": _STRENGTH,
+        },
+    ),
+    "LoraLoaderModelOnly": (
+        ("MODEL",),
+        {"model": ("MODEL",), "lora_name": _COMBO, "strength_model": _STRENGTH},
+    ),
+    "CLIPTextEncode": (("CONDITIONING",), {"text": _TEXT, "clip": ("CLIP",)}),
+    "CLIPTextEncodeSDXL": (
+        ("CONDITIONING",),
+        {
+            "clip": ("CLIP",),
+            "width": _PIXELS,
+            "height": _PIXELS,
+            "crop_w": _CROP,
+            "crop_h": _CROP,
+            "target_width": _PIXELS,
+            "target_height": _PIXELS,
+            "text_g": _TEXT,
+            "text_l": _TEXT,
+        },
+    ),
+    "EmptyLatentImage": (
+        ("LATENT",),
+        {
+            "width": _SIDE,
+            "height": _SIDE,
+            "batch_size": ("INT", {"default": 1, "min": 1, "max": 4096}),
+        },
+    ),
+    "VAEEncode": (("LATENT",), {"pixels": ("IMAGE",), "vae": ("VAE",)}),
+    "VAEDecode": (("IMAGE",), {"samples": ("LATENT",), "vae": ("VAE",)}),
+    "KSampler": (
+        ("LATENT",),
+        {
+            "model": ("MODEL",),
+            "seed": ("INT", {"default": 0, "min": 0, "max": 2**64 - 1}),
+            "steps": ("INT", {"default": 20, "min": 1, "max": 10_000}),
+            "cfg": ("FLOAT", {"default": 8.0, "min": 0.0, "max": 100.0}),
+            "sampler_name": _COMBO,
+            "scheduler": _COMBO,
+            "positive": ("CONDITIONING",),
+            "negative": ("CONDITIONING",),
+            "latent_image": ("LATENT",),
+            "denoise": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1.0}),
+        },
+    ),
+    "PrimitiveString": (("STRING",), {"value": ("STRING", {})}),
+    "PrimitiveStringMultiline": (("STRING",), {"value": _TEXT}),
+    "PrimitiveInt": (("INT",), {"value": _ANY_INT}),
+    "PrimitiveFloat": (("FLOAT",), {"value": ("FLOAT", {})}),
+    "PrimitiveBoolean": (("BOOLEAN",), {"value": ("BOOLEAN", {})}),
+}
+
+PRIMITIVES = tuple(name for name in _DECLARED if name.startswith("Primitive"))
+
+
+def _declare(outputs: tuple[str, ...], inputs: Inputs) -> type[Any]:
+    def declared(cls: type[Any]) -> Inputs:
+        return {"required": inputs}
+
+    return type("Declared", (), {"INPUT_TYPES": classmethod(declared), "RETURN_TYPES": outputs})
+
+
+CLASSES = {name: _declare(*declared) for name, declared in _DECLARED.items()}
+
+TITLES = {
+    "CheckpointLoaderSimple": "Load Checkpoint",
+    "VAELoader": "Load VAE",
+    "LoraLoader": "Load LoRA",
+    "LoraLoaderModelOnly": "LoraLoaderModelOnly",
+    "CLIPTextEncode": "CLIP Text Encode (Prompt)",
+    "EmptyLatentImage": "Empty Latent Image",
+    "VAEEncode": "VAE Encode",
+    "VAEDecode": "VAE Decode",
+}
