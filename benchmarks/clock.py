@@ -1,0 +1,98 @@
+"""Time: what is left of it, and what a call takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+
+class Budget:
+    """Seconds that a piece of work may take."""
+
+    def __init__(self, seconds: float) -> None:
+        """Count from now."""
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds, 0 or more."""
+        return max(0.0, self._end - time.monotonic())
+
+    def part(self, seconds: float) -> Budget:
+        """A budget of at most so many of them."""
+        return Budget(min(seconds, self.left))
+
+
+def wait_for(device: torch.device) -> None:
+    """Return once all that was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(call: Callable[[], Any], device: torch.device, spend: float = 1.0) -> float:
+    """Seconds of a call: the median of three rounds of calls without a wait between them.
+
+    Args:
+        call: is called twice before, since first calls load and choose kernels.
+        device: that it works on.
+        spend: about how long the rounds may take together, where calls are shorter than that.
+    """
+    call()
+    once = _timed(call, device, 1)
+    count = max(1, min(20, int(spend / 3 / once)))
+    return median(_timed(call, device, count) for _ in range(3))
+
+
+def _timed(call: Callable[[], Any], device: torch.device, count: int) -> float:
+    wait_for(device)
+    begin = time.perf_counter()
+    for _ in range(count):
+        call()
+    wait_for(device)
+    return (time.perf_counter() - begin) / count
+
+
+class Peak:
+    """The most memory in bytes that a block took, None where that can't be told."""
+
+    bytes: int | None = None
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[Peak]:
+    """Measure the block: tensors on a GPU, weights included; else what the process grew by."""
+    peak = Peak()
+    if device.type == "cuda":
+        wait_for(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        yield peak
+        wait_for(device)
+        peak.bytes = torch.cuda.max_memory_allocated(device)
+        return
+    before = _resident("VmRSS:") if _forget_peak() else None
+    yield peak
+    after = _resident("VmHWM:")
+    peak.bytes = None if before is None or after is None else after - before
+
+
+def _forget_peak() -> bool:
+    """Whether Linux starts to count this process' peak anew (proc(5), clear_refs)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _resident(name: str) -> int | None:
+    try:
+        lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)
