@@ -27,8 +27,7 @@ _HALF_UNET = sdxl_config.UNET | {
     "transformer_layers_per_block": (1, 1, 3),
     "attention_head_dim": (2, 4, 8),
     "cross_attention_dim": 512,
-    "addition_time_embed_dim": 64,
-    "projection_class_embeddings_input_dim": 6 * 64 + 256,
+    "projection_class_embeddings_input_dim": 6 * 256 + 256,
 }
 _HALF_TEXT = {"hidden_size": 256, "intermediate_size": 1024, "projection_dim": 256}
 _HALF_DEPTH = {"num_hidden_layers": 4, "num_attention_heads": 4}

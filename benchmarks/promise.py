@@ -211,9 +211,8 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if finding.holds or not whole.is_cuda:
             return finding
         few = _kernels(lambda: call(lambda x: x[: len(x) // most * n], n))
-        return finding._replace(
-            kernels=f"{n}: {few} / {most}: {_kernels(lambda: call(_same_rows))}"
-        )
+        all_rows = _kernels(lambda: call(lambda x: x))
+        return finding._replace(kernels=f"{n} rows {few}; {most} rows {all_rows}")
 
     def _has_rows(self, x: Any) -> bool:
         return (
