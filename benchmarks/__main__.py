@@ -1,24 +1,30 @@
-"""The command `python -m benchmarks`."""
+"""Without a command, `compare`."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
-from . import gpu
+from . import compare, gpu
+
+COMMANDS = {"compare": compare, "gpu": gpu}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for name, module in {"gpu": gpu}.items():
+    for name, module in COMMANDS.items():
         command = commands.add_parser(
             name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    args = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] not in (*COMMANDS, "-h", "--help"):
+        given = ["compare", *given]
+    args = parser.parse_args(given)
     args.run(args)
 
 

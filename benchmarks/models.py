@@ -1,4 +1,4 @@
-"""Models to measure with: the built-in one, and SDXL of two sizes with random weights."""
+"""Models to measure with: the built-in one, and SDXL of several sizes with random weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Size(NamedTuple):
     text_encoder_2: dict[str, Any]
 
 
-_HALF_UNET = sdxl_config.UNET | {
+_MID_UNET = sdxl_config.UNET | {
     "sample_size": 32,
     "block_out_channels": (128, 256, 512),
     "transformer_layers_per_block": (1, 1, 3),
@@ -29,17 +29,39 @@ _HALF_UNET = sdxl_config.UNET | {
     "cross_attention_dim": 512,
     "projection_class_embeddings_input_dim": 6 * 256 + 256,
 }
-_HALF_TEXT = {"hidden_size": 256, "intermediate_size": 1024, "projection_dim": 256}
-_HALF_DEPTH = {"num_hidden_layers": 4, "num_attention_heads": 4}
+_MID_TEXT = {"hidden_size": 256, "intermediate_size": 1024, "projection_dim": 256}
+_MID_DEPTH = {"num_hidden_layers": 4, "num_attention_heads": 4}
 
-#: Name -> configurations; `small` is the built-in model.
+_TINY_UNET = sdxl_config.UNET | {
+    "sample_size": 8,
+    "block_out_channels": (32, 64, 128),
+    "transformer_layers_per_block": (1, 1, 1),
+    "attention_head_dim": (1, 1, 2),
+    "cross_attention_dim": 128,
+    "projection_class_embeddings_input_dim": 6 * 256 + 64,
+}
+_TINY_TEXT = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "projection_dim": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 1,
+}
+
+#: Name -> configurations; `tiny` is for trying the benchmarks out, `small` the built-in model.
 SIZES: dict[str, Size | None] = {
+    "tiny": Size(
+        _TINY_UNET,
+        sdxl_config.VAE | {"sample_size": 64, "block_out_channels": (32, 32, 32, 64)},
+        sdxl_config.TEXT_ENCODER | _TINY_TEXT,
+        sdxl_config.TEXT_ENCODER_2 | _TINY_TEXT,
+    ),
     "small": None,
     "mid": Size(
-        _HALF_UNET,
+        _MID_UNET,
         sdxl_config.VAE | {"sample_size": 256, "block_out_channels": (64, 128, 256, 256)},
-        sdxl_config.TEXT_ENCODER | _HALF_TEXT | _HALF_DEPTH,
-        sdxl_config.TEXT_ENCODER_2 | _HALF_TEXT | _HALF_DEPTH,
+        sdxl_config.TEXT_ENCODER | _MID_TEXT | _MID_DEPTH,
+        sdxl_config.TEXT_ENCODER_2 | _MID_TEXT | _MID_DEPTH,
     ),
     "true": Size(
         sdxl_config.UNET, sdxl_config.VAE, sdxl_config.TEXT_ENCODER, sdxl_config.TEXT_ENCODER_2

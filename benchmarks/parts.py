@@ -263,8 +263,8 @@ def memory(session: Session, budget: Budget) -> None:
     from batch_sdxl.core.models.footprint import footprint
     from batch_sdxl.core.models.model import find_model, open_model
 
-    if session.scale.model == "mid":
-        return
+    if session.scale.model not in ("true", "small"):
+        return  # doctor reads models that lie on disk, and SDXL as it was published
     source = None if session.scale.model == "true" else open_model(find_model("demo"))
     model = session.model(session.half[0])
     needs = footprint(source, model.dtype)
