@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+from batch_sdxl.core.models.footprint import LiveTensors
 
 
 class Budget:
@@ -59,14 +59,19 @@ def _timed(call: Callable[[], Any], device: torch.device, count: int) -> float:
 
 
 class Peak:
-    """The most memory in bytes that a block took, None where that can't be told."""
+    """The most memory in bytes that a block took, None where that was not told."""
 
     bytes: int | None = None
 
 
 @contextmanager
-def peak_memory(device: torch.device) -> Iterator[Peak]:
-    """Measure the block: tensors on a GPU, weights included; else what the process grew by."""
+def peak_memory(device: torch.device, *, counted: bool = False) -> Iterator[Peak]:
+    """Measure the tensors of a block: on a GPU, with weights.
+
+    Args:
+        device: that they are on.
+        counted: count new tensors one by one where it is no GPU, which makes the block slow.
+    """
     peak = Peak()
     if device.type == "cuda":
         wait_for(device)
@@ -74,25 +79,9 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
         yield peak
         wait_for(device)
         peak.bytes = torch.cuda.max_memory_allocated(device)
-        return
-    before = _resident("VmRSS:") if _forget_peak() else None
-    yield peak
-    after = _resident("VmHWM:")
-    peak.bytes = None if before is None or after is None else after - before
-
-
-def _forget_peak() -> bool:
-    """Whether Linux starts to count this process' peak anew (proc(5), clear_refs)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", "ascii")
-    except OSError:
-        return False
-    return True
-
-
-def _resident(name: str) -> int | None:
-    try:
-        lines = Path("/proc/self/status").read_text("ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)
+    elif counted:
+        with LiveTensors() as living:
+            yield peak
+        peak.bytes = living.peak
+    else:
+        yield peak

@@ -123,7 +123,7 @@ def _compare(
     peaks: dict[str, int | None] = {}
     names = list(ways)
     for name in names:
-        with peak_memory(device) as peak:
+        with peak_memory(device, counted=True) as peak:
             ways[name](requests)
         peaks[name] = peak.bytes
     for number in range(rounds):

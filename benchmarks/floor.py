@@ -41,13 +41,19 @@ class Floor:
                 self.per_row[how, rows] = self._time(how, rows, pixels)
             if rows * self.per_row[how, rows] > LONG:  # larger ones gain no more
                 break
-        self._best: tuple[str, int] = min(self.per_row, key=self.per_row.__getitem__)
-        self._best_pair: str = min(self._unets, key=lambda how: self.per_row[how, ROWS[0]])
 
     @property
     def shape(self) -> str:
-        """The best one, in words."""
-        return f"{self._best[1]} rows, {self._best[0]}"
+        """The best one for much work, in words."""
+        how, rows = self._best(10**6)
+        return f"{rows} rows, {how}"
+
+    def _best(self, total: int) -> tuple[str, int]:
+        """Memory format and rows of the calls that take least for so many rows."""
+        times = {
+            key: math.ceil(total / key[1]) * key[1] * time for key, time in self.per_row.items()
+        }
+        return min(times, key=times.__getitem__)
 
     @torch.inference_mode()
     def _time(self, how: str, rows: int, pixels: int) -> float:
@@ -60,8 +66,10 @@ class Floor:
         work: Counter[int] = Counter()
         for request in requests:
             work[_side(request)] += request.num_inference_steps * (1 + request.is_guided)
-        how, rows = self._best if len(requests) > 1 else (self._best_pair, 2)
+        # Steps of one image come after each other, so a lone one's rows fill no larger call.
+        lone = 2 if len(requests) == 1 else None
         for pixels, total in work.items():
+            how, rows = self._best(lone or total)
             inputs = unet_inputs(self._model, rows, pixels)
             for _ in range(math.ceil(total / rows)):
                 call_unet(self._unets[how], inputs)

@@ -273,9 +273,9 @@ def memory(session: Session, budget: Budget) -> None:
             return
         engine = Engine(model)
         geometry = engine.geometry_of(pixels, pixels)
-        with peak_memory(session.device) as peak:
+        with peak_memory(session.device, counted=True) as peak:
             contestants.ours(engine)(contestants.uniform(geometry.rows // 2, 1, pixels))
-        # Of a CPU only what the process grew by is known, without the weights.
+        # On a CPU only new tensors are counted.
         weights = 0 if session.device.type == "cuda" else needs.weights
         estimate = needs.peak(pixels, pixels, geometry) - weights
         session.add(
