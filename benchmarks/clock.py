@@ -36,17 +36,20 @@ def wait_for(device: torch.device) -> None:
 
 
 def seconds(call: Callable[[], Any], device: torch.device, spend: float = 1.0) -> float:
-    """Seconds of a call: the median of three rounds of calls without a wait between them.
+    """Seconds of a call: the median of up to three rounds of calls without a wait between them.
 
     Args:
-        call: is called twice before, since first calls load and choose kernels.
+        call: is called before, too, since first calls load and choose kernels.
         device: that it works on.
-        spend: about how long the rounds may take together, where calls are shorter than that.
+        spend: about how long the rounds may take together.
     """
     call()
     once = _timed(call, device, 1)
-    count = max(1, min(20, int(spend / 3 / once)))
-    return median(_timed(call, device, count) for _ in range(3))
+    rounds = max(1, min(3, int(spend / once)))
+    if rounds == 1:
+        return once
+    count = max(1, min(20, int(spend / rounds / once)))
+    return median(_timed(call, device, count) for _ in range(rounds))
 
 
 def _timed(call: Callable[[], Any], device: torch.device, count: int) -> float:

@@ -26,7 +26,7 @@ from . import contestants
 from .clock import peak_memory
 from .comfyui import ComfyUI
 from .contestants import Make
-from .floor import Floor
+from .floor import ROWS, Floor
 from .models import SIZES, make
 from .plot import plot
 from .results import Results
@@ -55,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--short", action="store_true", help="fewer images and steps")
     parser.add_argument("--device", default="cuda" if on_gpu else "cpu")
     parser.add_argument("--dtype", default="fp16" if on_gpu else "fp32")
+    parser.add_argument(
+        "--rows", nargs="+", type=int, default=ROWS, help="of the bare calls and the plot"
+    )
     parser.add_argument("--no-plot", action="store_true", help="leave out speed against rows")
 
 
@@ -76,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
             comfyui = None
             if "COMFYUI_DIR" in os.environ and size != "small":
                 comfyui = stack.enter_context(ComfyUI(model))
-            floor = Floor(model, model.native_size)
+            floor = Floor(model, model.native_size, args.rows)
             results.add("best calls", model=size, shape=floor.shape)
             for name in args.workloads:
                 requests = WORKLOADS[name](images, steps, model.native_size)

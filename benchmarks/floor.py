@@ -27,7 +27,7 @@ class Floor:
     images share calls: less than any engine has to do.
     """
 
-    def __init__(self, model: Model, pixels: int) -> None:
+    def __init__(self, model: Model, pixels: int, all_rows: Sequence[int] = ROWS) -> None:
         """Find the best memory format and number of rows for images of `pixels` squared."""
         self._model = model
         self._unets = {
@@ -36,7 +36,7 @@ class Floor:
         }
         #: (memory format, rows) -> seconds of a row in a call of so many.
         self.per_row: dict[tuple[str, int], float] = {}
-        for rows in ROWS:
+        for rows in all_rows:
             for how in self._unets:
                 self.per_row[how, rows] = self._time(how, rows, pixels)
             if rows * self.per_row[how, rows] > LONG:  # larger ones gain no more
@@ -58,7 +58,7 @@ class Floor:
     @torch.inference_mode()
     def _time(self, how: str, rows: int, pixels: int) -> float:
         inputs = unet_inputs(self._model, rows, pixels)
-        return seconds(lambda: call_unet(self._unets[how], inputs), self._model.device, 0.3) / rows
+        return seconds(lambda: call_unet(self._unets[how], inputs), self._model.device, 0.2) / rows
 
     @torch.inference_mode()
     def __call__(self, requests: Sequence[ImageRequest]) -> Any:

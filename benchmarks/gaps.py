@@ -28,14 +28,14 @@ def rows(engine: Engine, requests: list[ImageRequest]) -> Iterator[tuple[str, di
     kind = torch.autograd.DeviceType.CUDA if on_gpu else torch.autograd.DeviceType.CPU
     events = [event for event in seen.events() or [] if event.device_type == kind]
     spans = sorted((event.time_range.start, event.time_range.end) for event in events)
-    busy, pauses = _busy(spans)
+    covered, pauses = busy(spans)
     long = [pause for pause in pauses if pause > SHORT]
     yield (
         "gaps",
         {
             "images": len(requests),
             "seconds": took,
-            "busy": busy / 1e6 / took,
+            "busy": covered / 1e6 / took,
             "kernels": len(spans),
             f"pauses over {SHORT} us": len(long),
             "ms in them": sum(long) / 1000,
@@ -54,7 +54,7 @@ def rows(engine: Engine, requests: list[ImageRequest]) -> Iterator[tuple[str, di
         yield "kernels", {"name": name[:120], "share of the run": spent / 1e6 / took}
 
 
-def _busy(spans: list[tuple[float, float]]) -> tuple[float, list[float]]:
+def busy(spans: list[tuple[float, float]]) -> tuple[float, list[float]]:
     """Microseconds covered by spans in the order of their starts, and the pauses between them."""
     total, pauses, end = 0.0, [], None
     for start, stop in spans:

@@ -100,13 +100,16 @@ def flags(session: Session, budget: Budget) -> None:
     counts = session.scale.few
     inputs = unet_inputs(model, counts[-1], pixels)
     usual = None
+    on_gpu = session.device.type == "cuda"
     for name, setting in SETTINGS.items():
-        if not budget.left:
-            return
+        if not budget.left or (usual and not on_gpu):
+            return  # all but the first are of CUDA
         try:
             with setting(session.device), torch.inference_mode():
                 output = call_unet(model.unet, inputs)
-                took = seconds(lambda: call_unet(model.unet, inputs), session.device, 0.5)
+                took = seconds(
+                    lambda: call_unet(model.unet, inputs), session.device, session.scale.spend
+                )
                 verdict = promise.judge(model, pixels, counts)
         except (RuntimeError, AttributeError, TypeError) as error:
             session.add("promise: flags", setting=name, error=f"{error}"[:200])
@@ -187,7 +190,7 @@ def _calls(
             wait_for(session.device)
             start = time.perf_counter() - begin
             with peak_memory(session.device) as peak:
-                took = seconds(call, session.device)
+                took = seconds(call, session.device, session.scale.spend)
         floor = rows * session.work[0] / session.rate[dtype]
         session.add(
             "UNet calls",
@@ -245,7 +248,9 @@ def _images(session: Session, budget: Budget, dtype: str, all_rows: tuple[int, .
 
 def decoding(session: Session, budget: Budget) -> None:
     """The VAE in each precision, alone and in eights."""
-    for row in vae.rows(session.model(session.half[0]), session.scale.pixels[0], budget):
+    for row in vae.rows(
+        session.model(session.half[0]), session.scale.pixels[0], session.scale.spend / 2, budget
+    ):
         session.add("VAE decode", **row)
 
 

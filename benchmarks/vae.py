@@ -39,9 +39,9 @@ WAYS = (
 )
 
 
-def rows(model: Model, pixels: int, budget: Budget) -> Iterator[dict[str, Any]]:
+def rows(model: Model, pixels: int, spend: float, budget: Budget) -> Iterator[dict[str, Any]]:
     """A row of results for each way and number of images. Differences are in shares of the
-    output's standard deviation, since random weights draw no picture.
+    output's standard deviation, since random weights draw no picture. `spend` is as in `seconds`.
     """
     given = latents(model, TOGETHER, pixels)
     own = model.vae.dtype
@@ -61,7 +61,7 @@ def rows(model: Model, pixels: int, budget: Budget) -> Iterator[dict[str, Any]]:
                         took = seconds(
                             lambda vae=vae, part=part: vae.decode(part, return_dict=False),
                             model.device,
-                            0.5,
+                            spend,
                         )
                 except RuntimeError as error:  # too little memory, or a kernel that is not there
                     yield row | {"error": f"{error}"[:120]}
