@@ -6,9 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import compare, gpu
+from . import compare, gpu, preview, reproducibility
 
-COMMANDS = {"compare": compare, "gpu": gpu}
+COMMANDS = {
+    "compare": compare,
+    "gpu": gpu,
+    "preview": preview,
+    "reproducibility": reproducibility,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

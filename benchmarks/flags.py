@@ -7,8 +7,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
-from batch_sdxl.core.numerics import deterministic
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+try:
+    from batch_sdxl.core.pinning import pinned as engine_settings
+except ImportError:  # a checkout from before it had that name, to be compared with
+    from batch_sdxl.core.numerics import deterministic as engine_settings
 
 Setting = Callable[[torch.device], AbstractContextManager[Any]]
 
@@ -30,7 +34,7 @@ def attributes(owner: Any, **values: Any) -> Iterator[None]:
 def _with(device: torch.device, *others: AbstractContextManager[Any]) -> Iterator[None]:
     """The engine's flags, and others within them."""
     with ExitStack() as stack:
-        for context in (deterministic(device), *others):
+        for context in (engine_settings(device), *others):
             stack.enter_context(context)
         yield
 
@@ -92,7 +96,7 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 #: Name -> what it sets. The engine's own come first; all but torch's own are set on top of them.
 SETTINGS: dict[str, Setting] = {
-    "engine": lambda device: deterministic(device),
+    "engine": lambda device: engine_settings(device),
     "torch's own": _as_torch_is,
     "cudnn.benchmark": lambda device: _with(
         device, attributes(torch.backends.cudnn, benchmark=True)
@@ -106,6 +110,13 @@ SETTINGS: dict[str, Setting] = {
         _reduction(
             allow_fp16_reduced_precision_reduction=False,
             allow_bf16_reduced_precision_reduction=False,
+        ),
+    ),
+    "reduced-precision sums": lambda device: _with(
+        device,
+        _reduction(
+            allow_fp16_reduced_precision_reduction=True,
+            allow_bf16_reduced_precision_reduction=True,
         ),
     ),
     "fp16 sums": lambda device: _with(device, _reduction(allow_fp16_accumulation=True)),

@@ -269,6 +269,9 @@ def try_operations(
 ) -> tuple[Operations, Iterator[tuple[Finding, int]]]:
     """Try every operation of a UNet call; those whose bits vary come with how often they ran."""
     seen = Operations(model.unet, counts, budget)
-    with torch.no_grad(), seen:
-        call_unet(model.unet, unet_inputs(model, counts[-1], size))
+    # Not in inference mode, where torch would not take operations apart.
+    with torch.inference_mode(False), torch.no_grad():
+        inputs = unet_inputs(model, counts[-1], size)
+        with seen:
+            call_unet(model.unet, inputs)
     return seen, ((f, seen.used[key]) for key, f in seen.findings.items() if not f.holds)

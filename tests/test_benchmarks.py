@@ -106,8 +106,9 @@ def test_every_setting_is_put_back() -> None:
     for name, setting in flags.SETTINGS.items():
         if name == "cuBLASLt" and not torch.cuda.is_available():
             continue
-        with setting(torch.device("cuda")):
-            assert name in ("torch's own", "no split-K") or state() != before or "SDPA" in name
+        with setting(torch.device("cpu")):
+            assert torch.backends.cudnn.enabled is (name != "no cuDNN")
+            assert torch.backends.cuda.matmul.allow_fp16_accumulation is (name == "fp16 sums")
         assert state() == before, name
 
 
