@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
         if not budget.left:
             results.add("parts", name=name, seconds=None, outcome="no time left")
             continue
+        session.tidy()
         begin, outcome = time.perf_counter(), "done"
         try:
             part(session, budget.part(most))

@@ -141,27 +141,27 @@ def speed(session: Session, budget: Budget) -> None:
 
 def compiled(session: Session, budget: Budget) -> None:
     """The same, compiled; and whether a row's bits hold there. It takes long, so it comes last."""
-    dtype = session.half[0]
-    model = session.model(dtype)
-    rows = session.scale.rows[-2:]
+    dtype, (least, *_, most) = session.half[0], session.scale.few
+    unet = session.model(dtype).unet
     torch._dynamo.reset()
-    model.unet.to(memory_format=torch.channels_last)
-    with engine_settings(session.device):
+    unet.to(memory_format=torch.channels_last)
+    limits = torch._dynamo.config.patch(recompile_limit=64, accumulated_recompile_limit=1024)
+    with engine_settings(session.device), limits:
         blocks = "compiled blocks, channels-last"
-        model.unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
-        _calls(session, budget, blocks, dtype, model.unet, only=rows)
-        if budget.left:
-            verdict = promise.judge(model, session.scale.pixels[0], session.scale.few)
-            session.add("promise: compiled", how=blocks, **verdict._asdict())
+        unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
+        _calls(session, budget, blocks, dtype, unet, (most, least))
         if session.device.type == "cuda":
-            _calls(session, budget, f"{blocks}, CUDA graph", dtype, model.unet, rows, graph=True)
-        for block in model.unet.modules():
+            _calls(session, budget, f"{blocks}, CUDA graph", dtype, unet, (most, least), graph=True)
+        if budget.left:
+            verdict = promise.judge(session.model(dtype), session.scale.pixels[0], (least, most))
+            session.add("promise: compiled", how=blocks, **verdict._asdict())
+        for block in unet.modules():
             block._compiled_call_impl = None
-        # Whole: much more to compile, so one number of rows.
-        if budget.left > 60 or session.device.type == "cpu":
-            whole = torch.compile(model.unet, fullgraph=True, dynamic=False)
-            _calls(session, budget, "compiled whole, channels-last", dtype, whole, rows[:1])
-    model.unet.to(memory_format=torch.contiguous_format)
+        # Whole: much more to compile, and nothing stops it when time is up.
+        if budget.left > 60:
+            whole = torch.compile(unet, fullgraph=True, dynamic=False)
+            _calls(session, budget, "compiled whole, channels-last", dtype, whole, (most,))
+    unet.to(memory_format=torch.contiguous_format)
     torch._dynamo.reset()
 
 

@@ -59,13 +59,17 @@ class Session:
         """The precisions that images are made in, the product's choice first."""
         return ("fp16", "bf16") if self.device.type == "cuda" else ("fp32", "bf16")
 
+    def tidy(self) -> None:
+        """Let go of what nothing holds any more."""
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def model(self, dtype: str) -> Model:
         """The model in a precision; the one before it is let go of."""
         if self._made is None or self._made[0] != dtype:
             self._made = None
-            gc.collect()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            self.tidy()
             begin = time.perf_counter()
             self._made = dtype, make(self.scale.model, self.device, dtype)
             wait_for(self.device)
