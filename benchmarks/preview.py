@@ -1,6 +1,6 @@
 """What live previews of a batch take of a run's time.
 
-    python benchmarks/preview.py [--model demo] [--images 24] [--steps 30] [--pairs 5]
+    python -m benchmarks preview [--model demo] [--images 24] [--steps 30] [--pairs 5]
 
 Makes the same images with previews (drawn and encoded as JPEG, as ComfyUI has them) and without, in
 turns, and prints the ratio of the shortest times, and the share that drawing and encoding took by
@@ -19,14 +19,16 @@ from batch_sdxl.core.engine.preview import BatchPreview
 from batch_sdxl.core.numerics import device_class
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of `python -m benchmarks preview`."""
     parser.add_argument("--model", default="demo")
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--pairs", type=int, default=5)
-    args = parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure and print."""
     model = load_model(args.model)
     engine = Engine(model)
     requests = [
@@ -36,12 +38,12 @@ def main() -> None:
         for n in range(args.images)
     ]
     print(f"{device_class(model.device)}, {args.images} images of {args.steps} steps")
-    run(engine, requests, with_previews=True)
+    _make(engine, requests, with_previews=True)
     times: dict[bool, list[float]] = {False: [], True: []}
     shares, counts = [], []
     for pair in range(args.pairs):
         for with_previews in (False, True) if pair % 2 else (True, False):
-            seconds, looking, sheets = run(engine, requests, with_previews=with_previews)
+            seconds, looking, sheets = _make(engine, requests, with_previews=with_previews)
             times[with_previews].append(seconds)
             if with_previews:
                 shares.append(looking / seconds)
@@ -51,7 +53,7 @@ def main() -> None:
     print(f"  looking took {median(shares):.2%} (at most {max(shares):.2%}), {counts} drawings")
 
 
-def run(
+def _make(
     engine: Engine, requests: list[ImageRequest], *, with_previews: bool
 ) -> tuple[float, float, int]:
     """Seconds of a run, those of them that its previews took, and how many there were."""
@@ -79,7 +81,3 @@ def run(
 
 def _preview(model: Model, requests: list[ImageRequest]) -> BatchPreview:
     return BatchPreview(model, [(r.width, r.height) for r in requests if r.width and r.height])
-
-
-if __name__ == "__main__":
-    main()

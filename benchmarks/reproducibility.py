@@ -1,6 +1,6 @@
 """How many images of a batch are those made one by one: diffusers' list call, and Batch SDXL.
 
-    python benchmarks/reproducibility.py [--model demo] [--images 8] [--steps 20]
+    python -m benchmarks reproducibility [--model demo] [--images 8] [--steps 20]
 
 Prints the table of docs/reproducibility.md. Both sides get the same prompts, one generator an image
 with the same seeds, the same model, dtype and scheduler.
@@ -15,15 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model, load_model
-from batch_sdxl.core.engine.samplers.table import SAMPLERS
-from batch_sdxl.core.models.spec import DTYPES
 from batch_sdxl.core.numerics import device_class
 from numpy.typing import NDArray
 
-SCHEDULERS = ["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde", "uni_pc_bh2"]
-EULERS = {
-    "euler": "EulerDiscreteScheduler",
-    "euler_ancestral": "EulerAncestralDiscreteScheduler",
+from .contestants import list_call, pipeline
+
+#: Ours -> diffusers' class, and what it is set to.
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
+    "dpmpp_2m_sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "uni_pc_bh2": ("UniPCMultistepScheduler", {"solver_type": "bh2"}),
 }
 PROMPTS = [
     "a red circle on a blue background",
@@ -36,14 +39,16 @@ Pixels = NDArray[np.uint8]
 Make = Callable[[list[int]], list[Pixels]]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of `python -m benchmarks reproducibility`."""
     parser.add_argument("--model", default="demo")
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--dtypes", nargs="+", default=["fp32", "bf16"], choices=list(DTYPES))
-    args = parser.parse_args()
+    parser.add_argument("--dtypes", nargs="+", default=["fp32", "bf16"])
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure and print."""
     print("| dtype | scheduler | made by | images that differ | pixels that differ | by at most |")
     print("|---|---|---|---|---|---|")
     for dtype in args.dtypes:
@@ -55,6 +60,8 @@ def main() -> None:
                     seed=k,
                     scheduler=scheduler,
                     num_inference_steps=args.steps,
+                    width=model.native_size,
+                    height=model.native_size,
                 )
                 for k in range(args.images)
             ]
@@ -94,35 +101,14 @@ def _ours(model: Model, requests: list[ImageRequest]) -> Make:
 def _diffusers(model: Model, requests: list[ImageRequest]) -> Make:
     import diffusers
 
-    request = requests[0]
-    class_name, own = SAMPLERS[request.scheduler].scheduler or (EULERS[request.scheduler], {})
-    scheduler = getattr(diffusers, class_name).from_config(model.scheduler_config, **own)
-    pipeline: Any = diffusers.StableDiffusionXLPipeline(
-        unet=model.unet,
-        vae=model.vae,
-        tokenizer=model.tokenizers[0],
-        tokenizer_2=model.tokenizers[1],
-        text_encoder=model.text_encoders[0],
-        text_encoder_2=model.text_encoders[1],
-        scheduler=scheduler,
-        add_watermarker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    pipe = pipeline(model)
+    class_name, settings = SCHEDULERS[requests[0].scheduler]
+    scheduler_class = getattr(diffusers, class_name)
+    pipe.scheduler = scheduler_class.from_config(model.scheduler_config, **settings)
+    run = list_call(pipe)
 
     def make(which: list[int]) -> list[Pixels]:
-        chosen = [requests[k] for k in which]
-        images = pipeline(
-            prompt=[r.prompt for r in chosen],
-            negative_prompt=[r.negative_prompt for r in chosen],
-            generator=[torch.Generator("cpu").manual_seed(r.seed) for r in chosen],
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            output_type="np",
-        ).images
+        images = run([requests[k] for k in which])
         return [(image * 255).round().astype(np.uint8) for image in images]
 
     return make
-
-
-if __name__ == "__main__":
-    main()
