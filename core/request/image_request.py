@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from ..errors import InvalidRequest
 from ..images.source import SourceImage
+from ..models.sdxl_config import PIXELS_PER_LATENT
 from .fields import declared, settle
 from .sampling import Sampling
-from .size import PIXELS_PER_LATENT, Size
+from .size import Size
 from .start import Start
 from .text import Text
 
