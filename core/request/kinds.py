@@ -23,6 +23,8 @@ from .named import Named
 
 #: Letters of the longest text: some 60 chunks of 77 tokens. It bounds what a request can cost.
 MAX_TEXT = 20_000
+#: Letters of the longest name.
+MAX_NAME = 100
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -207,11 +209,11 @@ class Name(Kind):
     @property
     def range(self) -> str:
         """What they are."""
-        return "by its name"
+        return f"by a name of at most {MAX_NAME} characters"
 
     def check(self, called: str, value: Any, advice: str) -> str:
         """The value as a str."""
-        if not isinstance(value, str):
+        if not isinstance(value, str) or len(value) > MAX_NAME:
             self.refuse(called, value, advice)
         self.known(value)
         return str(value)
