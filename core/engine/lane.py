@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from ..request.image_request import PIXELS_PER_LATENT, SizedRequest
+from ..models.sdxl_config import PIXELS_PER_LATENT
+from ..request.image_request import SizedRequest
 from ..request.seeds import make_generator
 from ..text.encoder import Embedding
 from .samplers.choice import start_course

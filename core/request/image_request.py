@@ -13,8 +13,6 @@ from .size import Size
 from .start import Start
 from .text import Text
 
-__all__ = ["PIXELS_PER_LATENT", "ImageRequest", "SizedRequest"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRequest(Start, Sampling, Size, Text):

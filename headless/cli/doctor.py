@@ -169,8 +169,7 @@ def _footprints(model: _Model, precision: Json, place: torch.device) -> dict[str
 
 
 def _native_size(model: _Model) -> int:
-    from ...core.models.sdxl_config import UNET
-    from ...core.request.image_request import PIXELS_PER_LATENT
+    from ...core.models.sdxl_config import PIXELS_PER_LATENT, UNET
 
     config = UNET if model.source is None else model.source.skeleton("unet").config
     return int(config["sample_size"]) * PIXELS_PER_LATENT
