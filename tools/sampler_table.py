@@ -148,8 +148,10 @@ def table(figures: dict[str, dict[str, float]], version: str) -> str:
     names = [pair.split(":") for pair in figures]
     spacings = list(dict.fromkeys(spacing for _, spacing in names))
     sigma = max(max(own[k] for k in own if k.startswith("sigma")) for own in figures.values())
+    steps = sorted({int(key.split()[1]) for own in figures.values() for key in own})
     lines = [
-        f"ComfyUI {version}. Largest relative difference of a sigma, of all pairs: {sigma:.0e}.",
+        f"ComfyUI {version}, at {' and '.join(map(str, steps))} steps. Largest relative difference "
+        f"of a sigma, of all pairs: {sigma:.0e}.",
         "",
         f"| | {' | '.join(f'`{spacing}`' for spacing in spacings)} |",
         f"|---|{'---|' * len(spacings)}",

@@ -95,7 +95,8 @@ def linear_quadratic(levels: Levels, steps: int) -> list[float]:
     shares += [
         part + slope * n + (1 - part - slope * rest) * (n / rest) ** 2 for n in range(rest + 1)
     ]
-    return [levels.largest * (1 - share) for share in shares[:-1]] + [0.0]
+    kept = 1 - np.array(shares[:-1])
+    return [*(kept.astype(np.float32) * levels.sigmas[-1]).tolist(), 0.0]
 
 
 def kl_optimal(levels: Levels, steps: int) -> list[float]:
