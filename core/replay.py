@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from .engine.engine import Engine, GeneratedImage
-from .engine.memory import working_memory
 from .errors import InvalidImage, InvalidRequest, ModelNotFound, OutOfMemory
 from .finder import Finder, Here, Places
 from .images.source import read_image
@@ -270,7 +269,7 @@ def _check_memory(engine: Engine, request: SizedRequest) -> None:
         total = torch.cuda.get_device_properties(device).total_memory
     else:
         total = psutil.virtual_memory().total
-    needed = working_memory(engine, [request])
+    needed = engine.working_memory([request])
     if needed > total:
         raise OutOfMemory(
             f"a device with {needed / 1e9:,.0f} GB for calls of the rows that the file says",

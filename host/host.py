@@ -1,4 +1,4 @@
-"""What a node asks of the program that runs it: folders, progress, interruption.
+"""Which program runs the nodes.
 
 In ComfyUI `host/comfyui` answers. Elsewhere (tests, Python, the command line) a plain `Host` does,
 and a program may put its own in place with `use`.
@@ -10,125 +10,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from .base import EXAMPLES, Host, Progress
 
-    from ..core.models.model import Model
-
-#: Pictures that the example workflows read, found wherever the pack is installed.
-EXAMPLES = Path(__file__).resolve().parents[1] / "example_workflows"
-
-
-class Host:
-    """A program without folders of its own: it reads and writes below the working directory."""
-
-    def input_folders(self) -> list[Path]:
-        """Folders that input files are looked up in, first match wins."""
-        return [Path.cwd(), EXAMPLES]
-
-    def output_folder(self) -> Path:
-        """Folder that results are written below."""
-        return Path.cwd() / "output"
-
-    def temp_folder(self) -> Path | None:
-        """Folder of files that only a browser reads, None where there is no browser."""
-        return None
-
-    def show(self, node_id: str, ui: dict[str, list[str]]) -> None:
-        """Show on a node that is about to fail what its `ui` would: errors leave that out."""
-
-    def model_names(self) -> list[str]:
-        """Names of models in the host's own folders, beside the built-in one."""
-        return []
-
-    def model_path(self, name: str) -> Path:
-        """Where a name of `model_names` (or a path a person typed) lies."""
-        return Path(name)
-
-    def file_names(self, kind: str) -> list[str]:
-        """Names of the host's .safetensors files of a kind: `vae`, `loras`, `embeddings`."""
-        return []
-
-    def file_path(self, kind: str, name: str) -> Path:
-        """Where a name of `file_names` (or a path a person typed) lies."""
-        return Path(name)
-
-    def tokenizer_folders(self) -> list[Path]:
-        """Folders with CLIP's tokenizer that the host brings along."""
-        return []
-
-    def placement(self) -> dict[str, Any]:
-        """What `load_model` is told: `device`, `home`, and the `dtype` that auto stands for."""
-        return {}
-
-    @contextmanager
-    def holding(self, model: Model, memory: int) -> Iterator[None]:
-        """Have a model's weights on its device within the block.
-
-        Args:
-            model: of Load SDXL or Apply LoRA.
-            memory: bytes that the block needs beside the weights.
-
-        Raises:
-            OutOfMemory: there is not enough.
-        """
-        yield
-
-    def saves_metadata(self) -> bool:
-        """Whether files may carry prompts and the graph that made them."""
-        return True
-
-    def check_cancelled(self) -> None:
-        """Stop here if the person asked for it.
-
-        Raises:
-            BaseException: whatever the host uses to stop a run; it must be let through.
-        """
-
-    def tell(self, text: str, node_id: str) -> None:
-        """Show a line of text to the person, on the node of that id where there is a screen."""
-
-    def progress(
-        self, total_steps: int, total_images: int, *, kept: int = 0, node_id: str = ""
-    ) -> Progress:
-        """A new progress display.
-
-        Args:
-            total_steps: UNet steps to be taken.
-            total_images: of the run, those included that are there already.
-            kept: how many are there already, for which no step is taken.
-            node_id: of the node that runs.
-        """
-        return Progress()
-
-
-class Progress:
-    """Receives how far a run is. The plain one shows nothing.
-
-    Attributes:
-        shows_preview: whether it has a use for pictures of the batch.
-    """
-
-    shows_preview = False
-
-    def update(self, steps: int, images: int, sheet: Image | None = None) -> None:
-        """Tell how far the run is.
-
-        Args:
-            steps: done in all.
-            images: there in all.
-            sheet: the batch as it is now, RGB; None for no news of it.
-
-        Raises:
-            BaseException: whatever the host uses to stop a run; it must be let through.
-        """
-
-    def end(self, text: str) -> None:
-        """Show what has become of the run, well or not, in place of how far it is."""
-
+__all__ = ["EXAMPLES", "Host", "Progress", "current", "use"]
 
 _current: ContextVar[Host | None] = ContextVar("host", default=None)
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..core.engine.samplers.spacings import SPACINGS
-from ..core.engine.samplers.table import SAMPLERS
 from ..core.errors import BatchSDXLError, InvalidImage
 from ..core.images.source import SourceImage, read_image
 from ..core.prompts.plan import plan, summary
@@ -15,6 +13,8 @@ from ..core.prompts.prompt import Prompt
 from ..core.request.combine import COMBINATIONS
 from ..core.request.image_request import ImageRequest
 from ..core.request.text import EMPTY_NEGATIVES
+from ..core.samplers.spacings import SPACINGS
+from ..core.samplers.table import SAMPLERS
 from ..core.wording import counted
 from ..host import host
 from ..host.batches import from_batches
@@ -245,7 +245,6 @@ class BatchGenerate(Node):
     ) -> tuple[list[torch.Tensor], list[Record]]:
         """Make the images."""
         from ..core.engine.engine import Engine
-        from ..core.engine.memory import working_memory
         from ..core.numerics import Geometry
 
         settings: dict[str, Any] = {
@@ -272,7 +271,7 @@ class BatchGenerate(Node):
         engine = Engine(model[0], geometry=geometry, vae_tile=tile)
         requests = [engine.with_size(one.request) for one in planned]
         rows = [engine.describe(request) for request in requests]
-        with host.current().holding(model[0], working_memory(engine, requests)):
+        with host.current().holding(model[0], engine.working_memory(requests)):
             made = render(
                 engine,
                 requests,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..core.errors import BatchSDXLError
-from ..core.request.seeds import count_seeds, draws_seeds, fix_seeds, parse_seeds
+from ..core.seeds import count_seeds, draws_seeds, fix_seeds, parse_seeds
 from ..core.wording import shown
 from ..host.types import SEEDS, Inputs, Node
 

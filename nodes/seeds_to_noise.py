@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidRequest, InvalidSeeds
-from ..core.request.seeds import make_generator
+from ..core.seeds import make_generator
 from ..core.wording import counted
 from ..host.comfyui.stock_sampler import SeedsOfImages, check_count, for_images
 from ..host.types import SEEDS, Inputs, Node

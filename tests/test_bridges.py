@@ -10,7 +10,7 @@ import torch
 from batch_sdxl.core.errors import InvalidPrompts, InvalidRequest, InvalidSeeds, UnsupportedModel
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.core.prompts.wildcards import Wildcards
-from batch_sdxl.core.request.seeds import make_generator
+from batch_sdxl.core.seeds import make_generator
 from batch_sdxl.core.text.stack import stack_embeddings
 from batch_sdxl.nodes.prompts_to_conditioning import PromptsToConditioning
 from batch_sdxl.nodes.seeds_to_noise import SeedsToNoise

@@ -9,8 +9,8 @@ import batch_sdxl
 import pytest
 import torch
 from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, load_model
-from batch_sdxl.core.engine.samplers.choice import start_course
 from batch_sdxl.core.errors import UnsupportedModel
+from batch_sdxl.core.samplers.choice import start_course
 from batch_sdxl.headless.graph import workflow
 from batch_sdxl.headless.graph.catalog import installed
 

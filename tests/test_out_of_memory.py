@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from batch_sdxl.core import Engine, Geometry, ImageRequest, Model
-from batch_sdxl.core.engine.memory import UNET_NUMBERS, VAE_NUMBERS, working_memory
+from batch_sdxl.core.engine.memory import UNET_NUMBERS, VAE_NUMBERS
 from batch_sdxl.core.errors import BatchSDXLError, OutOfMemory
 from batch_sdxl.core.models.footprint import footprint
 from batch_sdxl.core.out_of_memory import telling
@@ -68,7 +68,7 @@ def test_other_errors_are_let_through() -> None:
 
 def test_what_a_run_needs_follows_size_rows_and_tiles(tiny: Model) -> None:
     def needs(*requests: ImageRequest, rows: int = 2, tile: int | None = None) -> int:
-        return working_memory(Engine(tiny, geometry=Geometry(rows, tile)), requests)
+        return Engine(tiny, geometry=Geometry(rows, tile)).working_memory(requests)
 
     small, large = (
         ImageRequest(prompt="a", seed=1, width=size, height=size) for size in (512, 1024)

@@ -18,8 +18,8 @@ from batch_sdxl.core.engine.preview import (
     LatentColours,
     Layout,
 )
-from batch_sdxl.core.engine.samplers.table import SAMPLERS
 from batch_sdxl.core.models.vae import decode
+from batch_sdxl.core.samplers.table import SAMPLERS
 from PIL import Image
 
 #: Those that end at a noise level above zero, or take former steps into the last one.

@@ -6,9 +6,9 @@ from functools import cache
 import pytest
 import torch
 from batch_sdxl.core import GeneratedImage, ImageRequest
-from batch_sdxl.core.engine.samplers.spacings import SPACINGS
-from batch_sdxl.core.engine.samplers.table import SAMPLERS
 from batch_sdxl.core.images.source import SourceImage
+from batch_sdxl.core.samplers.spacings import SPACINGS
+from batch_sdxl.core.samplers.table import SAMPLERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl.core import GeneratedImage, ImageRequest, Model
-from batch_sdxl.core.engine.samplers.choice import count_calls, plan_sigmas, start_course
-from batch_sdxl.core.engine.samplers.levels import Levels
-from batch_sdxl.core.engine.samplers.noise import from_path
-from batch_sdxl.core.engine.samplers.plan import Interval
-from batch_sdxl.core.engine.samplers.spacings import SPACINGS
-from batch_sdxl.core.engine.samplers.table import SAMPLERS
 from batch_sdxl.core.errors import InvalidRequest
+from batch_sdxl.core.samplers.choice import count_calls, plan_sigmas, start_course
+from batch_sdxl.core.samplers.levels import Levels
+from batch_sdxl.core.samplers.noise import from_path
+from batch_sdxl.core.samplers.plan import Interval
+from batch_sdxl.core.samplers.spacings import SPACINGS
+from batch_sdxl.core.samplers.table import SAMPLERS
 from PIL import Image
 
 Render = Callable[[list[ImageRequest]], list[GeneratedImage]]

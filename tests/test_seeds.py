@@ -1,7 +1,7 @@
 import pytest
 import torch
 from batch_sdxl.core.errors import BatchSDXLError, InvalidSeeds
-from batch_sdxl.core.request.seeds import (
+from batch_sdxl.core.seeds import (
     MAX_SEED,
     count_seeds,
     draws_seeds,

@@ -45,7 +45,7 @@ class Comparison:
     def __init__(self, comfy: Any) -> None:
         import torch
         from batch_sdxl.core import Engine, load_model
-        from batch_sdxl.core.engine.samplers.levels import Levels
+        from batch_sdxl.core.samplers.levels import Levels
         from batch_sdxl.core.text.encoder import TextEncoder
 
         self._comfy = comfy
@@ -80,8 +80,8 @@ class Comparison:
 
     def pairs(self) -> list[tuple[str, str]]:
         """Samplers and spacings that both have."""
-        from batch_sdxl.core.engine.samplers.spacings import SPACINGS
-        from batch_sdxl.core.engine.samplers.table import SAMPLERS
+        from batch_sdxl.core.samplers.spacings import SPACINGS
+        from batch_sdxl.core.samplers.table import SAMPLERS
 
         theirs = self._comfy.samplers.KSampler
         return [
@@ -94,7 +94,7 @@ class Comparison:
 
     def sigmas(self, sampler: str, spacing: str, steps: int) -> float:
         """The largest relative difference of a sigma."""
-        from batch_sdxl.core.engine.samplers.choice import plan_sigmas
+        from batch_sdxl.core.samplers.choice import plan_sigmas
 
         own = plan_sigmas(f"{sampler}:{spacing}", self._model.scheduler_config, steps)
         theirs = self._ksampler(sampler, spacing, steps).sigmas.tolist()

@@ -19,6 +19,7 @@ from ..numerics import Geometry
 from ..pinning import pinned
 from ..request.image_request import ImageRequest, SizedRequest
 from ..request.record import Record
+from ..samplers.choice import count_calls
 from ..text.encoder import TextEncoder
 from ..text.stack import common_chunks
 from ..wording import brief
@@ -27,10 +28,9 @@ from .conditions.text import TextCondition
 from .denoiser import Denoiser
 from .describe import describe
 from .lane import Lane
-from .memory import telling_of_images
+from .memory import telling_of_images, working_memory
 from .progress import Progress
 from .rows import Rows
-from .samplers.choice import count_calls
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +112,13 @@ class Engine:
             return self._geometry
         usual = Geometry.for_size(self.model.device, width, height)
         return replace(usual, vae_tile=self._vae_tile)
+
+    def working_memory(self, requests: Iterable[ImageRequest]) -> int:
+        """Bytes to have free, beside the weights, for the largest call that requests lead to."""
+        sizes = {(r.width, r.height) for r in map(self.with_size, requests)}
+        return int(
+            max(working_memory(self.model, self.geometry_of(*size), *size) for size in sizes)
+        )
 
     def describe(self, request: SizedRequest) -> Record:
         """The record of an image that this engine makes of a request."""

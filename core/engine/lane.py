@@ -8,9 +8,9 @@ import torch
 
 from ..models.sdxl_config import PIXELS_PER_LATENT
 from ..request.image_request import SizedRequest
-from ..request.seeds import make_generator
+from ..samplers.choice import start_course
+from ..seeds import make_generator
 from ..text.encoder import Embedding
-from .samplers.choice import start_course
 
 
 class Lane:

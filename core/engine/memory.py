@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,6 @@ from ..out_of_memory import telling
 if TYPE_CHECKING:
     from ..models.model import Model
     from ..numerics import Geometry
-    from ..request.image_request import ImageRequest
-    from .engine import Engine
 
 #: Most numbers that are alive at once in a call of SDXL's UNet, for each pixel of each row, and in
 #: one of its VAE, for each pixel; as `models/footprint.py` counts them.
@@ -23,17 +20,12 @@ VAE_NUMBERS = 768
 SPARE = 1.5
 
 
-def working_memory(engine: Engine, requests: Iterable[ImageRequest]) -> int:
-    """Bytes to have free, beside the weights, for the largest call that requests lead to."""
-    model, needs = engine.model, [0.0]
-    for width, height in {(r.width, r.height) for r in map(engine.with_size, requests)}:
-        geometry = engine.geometry_of(width, height)
-        at_once = min(width * height, (geometry.vae_tile or max(width, height)) ** 2)
-        needs += [
-            SPARE * UNET_NUMBERS * width * height * geometry.rows * model.dtype.itemsize,
-            SPARE * VAE_NUMBERS * at_once * model.vae.dtype.itemsize,
-        ]
-    return int(max(needs))
+def working_memory(model: Model, geometry: Geometry, width: int, height: int) -> float:
+    """Bytes to have free, beside the weights, for the largest call of images of one size."""
+    at_once = min(width * height, (geometry.vae_tile or max(width, height)) ** 2)
+    unet = UNET_NUMBERS * width * height * geometry.rows * model.dtype.itemsize
+    vae: int = VAE_NUMBERS * at_once * model.vae.dtype.itemsize
+    return SPARE * max(unet, vae)
 
 
 def telling_of_images(

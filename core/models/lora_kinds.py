@@ -158,7 +158,8 @@ def _decomposed(
     else:
         norm = changed.transpose(0, 1).flatten(1).norm(dim=1)
         norm = norm.reshape(1, -1, *[1] * (weight.ndim - 2))
-    return changed * (magnitude / (norm + torch.finfo(weight.dtype).eps))
+    turned: torch.Tensor = changed * (magnitude / (norm + torch.finfo(weight.dtype).eps))
+    return turned
 
 
 def _oft(parts: Parts, alpha: float | None, weight: torch.Tensor, strength: float) -> torch.Tensor:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from ..errors import InvalidRequest
 from ..images.source import SourceImage
-from ..models.sdxl_config import PIXELS_PER_LATENT
 from .fields import declared, settle
 from .sampling import Sampling
 from .size import Size

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..engine.samplers.table import check_scheduler
+from ..samplers.table import check_scheduler
+from ..seeds import MAX_SEED
 from .fields import Condition, declare
 from .kinds import Name, Number, Whole
-from .seeds import MAX_SEED
 from .text import GUIDED
 
 VARIED = Condition("variation_strength is not 0", lambda request: request.variation_strength > 0)
@@ -21,7 +21,7 @@ class Sampling:
         seed: 0 to 2**64 - 1, of the image's own generator.
         num_inference_steps: 1 to 10,000.
         guidance_scale: 0 to 100; up to 1 guidance is off, and the negative prompt unused.
-        scheduler: a name of `core.engine.samplers`.
+        scheduler: a name of `core.samplers`.
         guidance_rescale: 0 to 1; how far the spread of a guided prediction is brought back to that
             of the prompt's alone (arXiv:2305.08891, 3.4), which v-prediction models want.
         variation_seed: of a second noise that the first is turned towards; 0 to 2**64 - 1.

@@ -95,11 +95,10 @@ class TextEncoder:
 
     def _zeros(self, chunks: int) -> Embedding:
         first, second = self._model.text_encoders
-        like = {"dtype": self._model.dtype, "device": self._model.device}
+        zeros = partial(torch.zeros, dtype=self._model.dtype, device=self._model.device)
         width = first.config.hidden_size + second.config.hidden_size
         return Embedding(
-            torch.zeros(1, TOKENS_PER_CHUNK * chunks, width, **like),
-            torch.zeros(1, second.config.projection_dim, **like),
+            zeros(1, TOKENS_PER_CHUNK * chunks, width), zeros(1, second.config.projection_dim)
         )
 
     def _weigh(

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ...core.engine.schedulers import SAMPLERS, SPACINGS
+from ...core.samplers.spacings import SPACINGS
+from ...core.samplers.table import SAMPLERS
 from ...core.wording import meant
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as Display
 from rich.text import Text
 
-from ...host.host import Progress
+from ...host.base import Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image

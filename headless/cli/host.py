@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...core.errors import ModelNotFound
 from ...core.wording import meant
-from ...host.host import EXAMPLES, Host, Progress
+from ...host.base import EXAMPLES, Host, Progress
 from ...host.paths import input_roots, resolve
 from .bar import Bar
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.engine.progress import Pace
 from ...core.errors import OutOfMemory
-from ..host import EXAMPLES, Host, Progress
+from ..base import EXAMPLES, Host, Progress
 from .progress import ComfyProgress, check_cancelled, send_text
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ...core.engine.progress import Pace
-from ..host import Progress
+from ..base import Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image

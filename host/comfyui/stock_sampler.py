@@ -14,7 +14,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...core.errors import InvalidRequest
-from ...core.request.seeds import MAX_SEED, make_generator
+from ...core.seeds import MAX_SEED, make_generator
 from .sampler_table import Noise, noise_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import InvalidSeeds
+from .errors import InvalidSeeds
 
 if TYPE_CHECKING:
     import torch

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from ...errors import InvalidRequest
-from ...request.seeds import MAX_SEED, make_generator
+from ..errors import InvalidRequest
+from ..seeds import MAX_SEED, make_generator
 from .course import Course
 from .diffusers_course import DiffusersCourse, euler_table, planned_scheduler
 from .levels import Levels

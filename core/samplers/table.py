@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import expm1
 from typing import Any, NamedTuple
 
-from ...errors import InvalidRequest
-from ...wording import meant
+from ..errors import InvalidRequest
+from ..wording import meant
 from . import multistep, single_step, stochastic
 from .rule import Rule
 from .spacings import SPACINGS
