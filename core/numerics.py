@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from .errors import InvalidRequest
 from .pinning import pinned
+from .request.record import ROWS, TILE
 
 #: Largest image in pixels -> rows of one UNet call, by kind of device. A fixed rule, blind to free
 #: memory, since that changes from run to run.
@@ -48,9 +48,13 @@ class Geometry:
     that no image needs carry padding. Text encoders and VAE always take one row.
 
     Attributes:
-        rows: of one UNet call, an even number of 2 or more. A guided image needs two.
-        vae_tile: width and height in pixels of the tiles in which larger images go through the VAE,
-            which saves memory and changes bits near the seams; None for whole images.
+        rows: of one UNet call, an even number of 2 to 256. A guided image needs two.
+        vae_tile: width and height in pixels (a multiple of 64, 128 to 16384) of the tiles in which
+            larger images go through the VAE, which saves memory and changes bits near the seams;
+            None for whole images.
+
+    Raises:
+        InvalidRequest: a number is out of its range.
     """
 
     rows: int
@@ -58,18 +62,9 @@ class Geometry:
 
     def __post_init__(self) -> None:
         """Check both."""
-        if self.rows < 2 or self.rows % 2:
-            raise InvalidRequest(
-                "an even number of rows per UNet call, 2 or more",
-                repr(self.rows),
-                "8 suits most machines.",
-            )
-        if self.vae_tile is not None and (self.vae_tile < 128 or self.vae_tile % 64):
-            raise InvalidRequest(
-                "tiles of the VAE of a multiple of 64 pixels, 128 or more",
-                repr(self.vae_tile),
-                "512 or 1024 suit most machines.",
-            )
+        ROWS.check("a number of rows per UNet call", self.rows, "8 suits most machines.")
+        if self.vae_tile is not None:
+            TILE.check("tiles of the VAE", self.vae_tile, "512 or 1024 suit most machines.")
 
     @classmethod
     def for_size(cls, device: torch.device, width: int, height: int) -> Geometry:

@@ -393,5 +393,5 @@ def test_shapes_of_calls_that_cannot_be_are_refused_before_anything_runs() -> No
     node = NODE_CLASS_MAPPINGS["BatchSDXL_BatchGenerate"]
     given = {"width": [0], "height": [0], "sampler_name": ["euler"], "scheduler": ["normal"]}
     assert node.VALIDATE_INPUTS(**given) is True
-    assert "128 or more" in str(node.VALIDATE_INPUTS(**given, vae_tile=[64]))
-    assert "even number" in str(node.VALIDATE_INPUTS(**given, rows_per_call=[3]))
+    assert "128 to 16384" in str(node.VALIDATE_INPUTS(**given, vae_tile=[64]))
+    assert "a multiple of 2" in str(node.VALIDATE_INPUTS(**given, rows_per_call=[3]))

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from ..models.sdxl_config import PIXELS_PER_LATENT
 from ..request.image_request import SizedRequest
+from ..request.size import PIXELS_PER_LATENT
 from ..samplers.choice import start_course
 from ..seeds import make_generator
 from ..text.encoder import Embedding

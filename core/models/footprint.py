@@ -14,9 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..numerics import Geometry
+from ..request.size import PIXELS_PER_LATENT
 from .checkpoint import Checkpoint
 from .folder import DiffusersFolder
-from .sdxl_config import PIXELS_PER_LATENT, TEXT_ENCODER, TEXT_ENCODER_2, UNET, VAE
+from .sdxl_config import TEXT_ENCODER, TEXT_ENCODER_2, UNET, VAE
 from .vae import vae_dtype
 
 #: Size of the calls that are measured; what a call takes grows with its pixels.

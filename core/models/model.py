@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from ..request.size import PIXELS_PER_LATENT
 from .contents import Contents
-from .sdxl_config import PIXELS_PER_LATENT
 from .spec import ModelSpec
 
 

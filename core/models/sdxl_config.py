@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-#: Pixels of a side that one latent stands for: width and height of an image are multiples of it.
-PIXELS_PER_LATENT = 8
-
 #: Channels of one attention head, in UNet and text encoders alike.
 _HEAD = 64
 

@@ -11,11 +11,11 @@ import torch
 
 from ..errors import ModelNotFound
 from ..pinning import pinned
+from ..request.size import PIXELS_PER_LATENT
 from .checkpoint import load_vae
 from .contents import Contents
 from .folder import load_part, part_files, upcasts
 from .model import Model
-from .sdxl_config import PIXELS_PER_LATENT
 
 
 def vae_dtype(force_upcast: bool, dtype: torch.dtype) -> torch.dtype:

@@ -32,7 +32,9 @@ VERSION = 2
 KEY = "batch_sdxl"
 
 _WEIGHT = Number(-1000, 1000)
-_ROWS, _TILE, _THREADS = Whole(2, 256, 2), Whole(128, 16384, 64), Whole(1, 4096)
+#: Rows of one UNet call, and pixels of a side of a VAE's tile.
+ROWS, TILE = Whole(2, 256, 2), Whole(128, 16384, 64)
+_THREADS = Whole(1, 4096)
 _DTYPES = ("float32", "float16", "bfloat16")
 #: Most entries of a list or an object.
 _MOST = 100
@@ -227,9 +229,9 @@ def _numerics(value: object) -> dict[str, Any]:
             _refuse("numerics in plain values", f"{brief(one)} for {brief(name)}")
     if value.get("dtype") not in _DTYPES:
         _refuse(f"a dtype, one of {', '.join(_DTYPES)}", brief(value.get("dtype")))
-    _ROWS.check("rows of one UNet call", value.get("rows"), "")
+    ROWS.check("rows of one UNet call", value.get("rows"), "")
     if "vae_tile" in value:
-        _TILE.check("a vae_tile", value["vae_tile"], "")
+        TILE.check("a vae_tile", value["vae_tile"], "")
     if value.get("threads") is not None:
         _THREADS.check("a number of threads", value["threads"], "")
     return value

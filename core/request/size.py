@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..models.sdxl_config import PIXELS_PER_LATENT
 from .fields import Condition, declare
 from .kinds import Pixels, Whole
 
+#: Pixels of a side that one latent stands for: width and height of an image are multiples of it.
+PIXELS_PER_LATENT = 8
 #: Pixels of the longest side.
 MAX_SIDE = 16384
 

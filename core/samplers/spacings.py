@@ -11,14 +11,12 @@ from collections.abc import Callable
 from math import atan, log
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from .levels import Levels
-
 if TYPE_CHECKING:
     import torch
 
-Spacing = Callable[[Levels, int], list[float]]
+    from .levels import Levels
+
+Spacing = Callable[["Levels", int], list[float]]
 
 
 def _even(first: float, last: float, steps: int) -> torch.Tensor:
@@ -75,6 +73,7 @@ def beta(levels: Levels, steps: int) -> list[float]:
 
     Steps that fall on one timestep are one step.
     """
+    import numpy as np
     from scipy.stats import beta as distribution
 
     shares = 1 - np.linspace(0, 1, steps, endpoint=False)
@@ -86,6 +85,8 @@ def linear_quadratic(levels: Levels, steps: int) -> list[float]:
     """The first half of the steps takes 1/40 of the noise, evenly; the others' steps grow, evenly
     too (arXiv:2410.13720; the numbers are Mochi's).
     """
+    import numpy as np
+
     if steps == 1:
         return [levels.largest, 0.0]
     half, part = steps // 2, 0.025
@@ -113,6 +114,8 @@ _AYS = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0
 def ays(levels: Levels, steps: int) -> list[float]:
     """Align Your Steps: levels that were found by optimising them for SDXL; for another number of
     steps, even between them in the logarithm, as its authors say."""
+    import numpy as np
+
     places = np.interp(
         np.linspace(0, 1, steps + 1), np.linspace(0, 1, len(_AYS)), np.log(np.array(_AYS))
     )

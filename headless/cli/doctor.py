@@ -169,7 +169,8 @@ def _footprints(model: _Model, precision: Json, place: torch.device) -> dict[str
 
 
 def _native_size(model: _Model) -> int:
-    from ...core.models.sdxl_config import PIXELS_PER_LATENT, UNET
+    from ...core.models.sdxl_config import UNET
+    from ...core.request.size import PIXELS_PER_LATENT
 
     config = UNET if model.source is None else model.source.skeleton("unet").config
     return int(config["sample_size"]) * PIXELS_PER_LATENT

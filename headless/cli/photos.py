@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...core.errors import BatchSDXLError, InvalidImage
 from ...core.images.files import frame_sizes, list_images
-from ...core.models.sdxl_config import PIXELS_PER_LATENT
+from ...core.request.size import PIXELS_PER_LATENT
 
 
 def check(paths: Sequence[Path]) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from batch_sdxl.core import Model
 from batch_sdxl.core.models.inversion import with_inversions
-from batch_sdxl.core.models.tokenizer import load_tokenizers
+from batch_sdxl.core.models.tokenizer_files import load_tokenizers
 from batch_sdxl.core.text.chunks import to_chunks, to_ids
 from batch_sdxl.core.text.encoder import TextEncoder
 from safetensors.torch import load_file, save_file
