@@ -72,7 +72,7 @@ def plan(
             raise InvalidRequest(
                 "a list of seeds, or a seed in the row of each prompt",
                 f"neither for {prompt.prompt[:60]!r}",
-                "Wire a Seed List, or add a column called seed.",
+                "Wire a Seed List (--seeds on the command line), or add a column called seed.",
             )
         if fields.get("image") is None:
             fields.pop("strength", None)  # of the images that start from one
@@ -83,7 +83,23 @@ def plan(
 
 
 def summary(mode: str, count: int, **lists: Sequence[Any] | None) -> str:
-    """How many images there will be, and of what: `8 images: 4 prompts x 2 seeds`."""
+    """How many images there will be, and of what: `8 images: 4 prompts x 2 seeds`.
+
+    What rows say and lists of their own replace is told: nothing of a file is lost without a word.
+    """
     sign = " x " if mode == "product" else ", "
     parts = [counted(len(values), name) for name, values in lists.items() if values is not None]
-    return f"{counted(count, 'images')}: {sign.join(parts)} ({mode})"
+    said = [f"{counted(count, 'images')}: {sign.join(parts)} ({mode})"]
+    for name, (field, by) in _REPLACED.items():
+        rows = sum(field in prompt.settings for prompt in lists.get("prompts") or ())
+        if rows and lists.get(name) is not None:
+            said.append(f"{by} the {name.replace('_', ' ')} of {counted(rows, 'rows')}")
+    return "; ".join(said)
+
+
+#: List -> the field of rows that gives way to it, and how that is said.
+_REPLACED = {
+    "seeds": ("seed", "the Seed List replaces"),
+    "images": ("image", "the images that are wired in replace"),
+    "variation_seeds": ("variation_seed", "the Seed List replaces"),
+}

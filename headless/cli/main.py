@@ -54,16 +54,29 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _generate(args: argparse.Namespace) -> int:
-    from . import recipe
+    from . import prompt_source, recipe
     from .session import Session
 
     options = {name: value for name, value in vars(args).items() if name in recipe.TARGETS}
-    options["prompts"] = _text(options["prompts"])
-    folders = []
+    given = options.pop("prompts", options.get("images"))
+    if given is None:
+        raise InvalidPrompts(
+            "--prompts, or --images with pictures that say theirs",
+            "neither",
+            'Write for example: --prompts "a red circle"',
+        )
+    file = prompt_source.find(given)
+    if "seeds" not in options:
+        prompt_source.require_seeds(given, file, options.get("on_error", "stop"))
+    named: dict[str, Path] = {} if file is None else {"prompt_file": file}
+    if file is None:
+        options["prompts"] = given
     if "images" in options:
         # The node looks below the host's folders only; this one a person has named.
-        folder = Path(options["images"]).resolve()
-        folders, options["images"] = [folder.parent], f"./{folder.name}"
+        named["images"] = Path(options["images"]).resolve()
+    folders, names = prompt_source.below_roots(*named.values())
+    options |= dict(zip(named, names, strict=True))
+    sys.stderr.write(prompt_source.said(given, file) + "\n")
     with Session(folders, args.output, args.json, args.allow) as session:
         session.produce(recipe.graph(session.catalog, options))
     return 0
@@ -109,18 +122,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not found:
         raise InvalidRequest("NAME=VALUE after --set", repr(text), "Write for example steps=30.")
     return name.strip(), value
-
-
-def _text(file_or_text: str) -> str:
-    """The content of a .txt file, else the text itself."""
-    if not file_or_text.endswith(".txt") or "\n" in file_or_text:
-        return file_or_text
-    try:
-        return Path(file_or_text).read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InvalidPrompts(
-            "a text file in UTF-8", f"{file_or_text} ({error})", "Check its name and its encoding."
-        ) from error
 
 
 def _quieten() -> None:
