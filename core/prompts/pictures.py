@@ -105,7 +105,7 @@ def _texts(path: Path) -> dict[str, str]:
     with warnings.catch_warnings():
         # Of a picture's size: its pixels are not decoded here. Of bad Exif: it has no text then.
         warnings.simplefilter("ignore")
-        with Image.open(path, formats=["PNG", "JPEG", "MPO", "WEBP"]) as image:
+        with Image.open(path, formats=["PNG", "JPEG", "WEBP"]) as image:
             texts = {str(k): v for k, v in image.info.items() if isinstance(v, str)}
             exif = image.getexif()
             entries = {**exif, **exif.get_ifd(_EXIF)}
