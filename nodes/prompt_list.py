@@ -128,8 +128,9 @@ class PromptList(Node):
                 "on_error": (
                     list(ON_ERROR),
                     {
+                        "default": ON_ERROR[0],
                         "tooltip": "A picture of the folder that does not say its prompt: stop, or "
-                        "skip it. It is named in each case."
+                        "skip it. It is named in each case.",
                     },
                 ),
             },

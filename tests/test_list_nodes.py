@@ -51,6 +51,7 @@ def test_inputs_and_outputs_are_those_of_saved_workflows() -> None:
         "suffix": "",
         "wildcards": "off",
         "variants_limit": 1000,
+        "on_error": "stop",
     }
     assert list(inputs["required"]) == ["text", "negative_prompt"]
     assert next(iter(inputs["optional"])) == "file"

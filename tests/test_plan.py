@@ -65,6 +65,15 @@ def test_values_of_a_row_are_checked() -> None:
 
 
 def test_the_summary_says_what_comes() -> None:
-    made = make(Prompt("a"), Prompt("b"), seeds=[1, 2, 3], mode="product")
-    words = summary("product", len(made), prompts=["a", "b"], images=None, seeds=[1, 2, 3])
+    prompts = [Prompt("a"), Prompt("b")]
+    made = make(*prompts, seeds=[1, 2, 3], mode="product")
+    words = summary("product", len(made), prompts=prompts, images=None, seeds=[1, 2, 3])
     assert words == "6 images: 2 prompts x 3 seeds (product)"
+
+
+def test_the_summary_says_what_of_the_rows_is_replaced() -> None:
+    prompts = [Prompt("a", settings=Settings({"seed": 7, "image": "x.png"})), Prompt("b")]
+    words = summary("zip", 2, prompts=prompts, images=None, seeds=[1])
+    assert words == "2 images: 2 prompts, 1 seed (zip); the Seed List replaces the seeds of 1 row"
+    words = summary("zip", 2, prompts=prompts, images=["y", "z"], seeds=None)
+    assert words.endswith("; the images that are wired in replace the images of 1 row")

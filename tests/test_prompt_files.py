@@ -3,13 +3,14 @@
 import json
 import logging
 import os
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts
+from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts, MissingPackage
 from batch_sdxl.core.prompts.files import SUFFIXES, digest_file, read_rows
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.core.prompts.prompt_list import Template, compose
@@ -185,6 +186,7 @@ CORPUS: list[tuple[str, bytes, list[Prompt] | str]] = [
     ("braces.yaml", b"- {a|b} circle\n", "braces.yaml:1:9"),
     ("bomb.yaml", b"- &a [x, x]\n- [*a, *a]\n", "the reference *a at bomb.yaml:2:4"),
     ("deep.yaml", b"[" * 100_000, "at most 50 lists and mappings"),
+    ("broken.xlsx", b"PK", "an Excel file (.xlsx) that can be read"),
     # no kind
     ("prompts.docx", b"PK", "a prompt file that ends in"),
     ("broken.png", b"\x89PNG", "broken.png"),
@@ -207,6 +209,53 @@ def test_files_are_read_or_refused_by_place(
         read(tmp_path, name, content)
     assert outcome in str(caught.value)
     assert caught.value.action
+
+
+def save_sheet(path: Path, *rows: list[Any]) -> Path:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.create_sheet("notes").append(["prompt"])
+    book.save(path)
+    return path
+
+
+def test_sheets_of_excel_are_read_as_tables(tmp_path: Path) -> None:
+    path = save_sheet(
+        tmp_path / "a.xlsx",
+        ["Prompt", "Seed", "CFG", "style", None],
+        ["a, b", 5, 7.5, None],
+        [],
+        ["c", "18446744073709551615", 20.0],
+    )
+    told: list[str] = []
+    assert list(compose(read_rows(path, tell=told.append), tell=told.append)) == [
+        said("a, b", seed=5, guidance_scale=7.5),
+        said("c", seed=2**64 - 1, guidance_scale=20.0),
+    ]
+    assert told == [
+        "a.xlsx: of 2 sheets, 'Sheet' is read, which was open when saved",
+        "a.xlsx:2:1: nothing uses style",
+    ]
+    for rows, part in (
+        ([["prompt"], ["a", "b"]], "2 at a.xlsx:2:2"),
+        ([["prompt", "seed"], ["a", 10**17]], "Excel has changed its last digits"),
+        ([["prompt", "seed"], ["a", "x"]], "'x' at a.xlsx:2:2"),
+        ([["seed"], [5]], "a prompt, got none at a.xlsx:2:1"),
+    ):
+        with pytest.raises(InvalidPrompts) as caught:
+            list(compose(read_rows(save_sheet(path, *rows))))
+        assert part in str(caught.value)
+
+
+def test_without_openpyxl_a_sheet_is_refused_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.xlsx").write_bytes(b"PK")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(MissingPackage, match="pip install openpyxl, or save the file as"):
+        list(read_rows(tmp_path / "a.xlsx"))
 
 
 def test_rows_before_a_bad_one_are_given_out_first(tmp_path: Path) -> None:
