@@ -107,7 +107,8 @@ def test_a_picture_that_does_not_say_its_prompt_is_skipped_if_wanted(tmp_path: P
     told: list[str] = []
     prompts = compose(read_rows(tmp_path, "skip", told.append))
     assert [prompt.prompt for prompt in prompts] == ["a"]
-    assert [line.split(" is skipped")[0] for line in told] == ["2.png", "3.png", "4.jpg"]
+    assert told[:2] == ["skipped: 2.png with no text at all", "skipped: <lora:x:1> at 3.png"]
+    assert told[2].startswith("skipped: 4.jpg (cannot identify")
 
 
 def test_a_folder_without_pictures_and_texts_is_refused(tmp_path: Path) -> None:
@@ -356,6 +357,10 @@ REFUSED = {
             m=MOON,
         ),
         "2 prompts, joined at ConditioningCombine (node a)",
+    ),
+    "text of a part": (
+        graph(["a", 0], a=node("GLIGENTextBoxApply", conditioning_to=["f", 0], text="b"), f=FOX),
+        "a second text, of a part of the picture, at GLIGENTextBoxApply (node a)",
     ),
     "two encoders": (
         graph(["a", 0], a=node("CLIPTextEncodeSDXL", text_g="a", text_l="b")),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts
+from batch_sdxl.core.prompts.prompt import Prompt
 from batch_sdxl.core.prompts.variants import MAX_DEPTH
 from batch_sdxl.core.prompts.wildcards import COUNTED_UP_TO, Wildcards
 from hypothesis import HealthCheck, given, settings
@@ -289,3 +290,10 @@ def test_no_yaml_gets_past_the_error_tree(tmp_path: Path, text: str) -> None:
         wildcards.measure("__**__", "it")
     except BatchSDXLError as error:
         assert error.action
+
+
+def test_a_tag_that_is_drawn_is_refused(folder: Path) -> None:
+    (folder / "style.txt").write_text("<lora:ink:1>\n")
+    prompt = Prompt("a __style__ fox", wildcards=Wildcards([folder]))
+    with pytest.raises(InvalidPrompts, match=r"<lora:ink:1> at 'a <lora"):
+        prompt.resolved(5)

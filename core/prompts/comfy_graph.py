@@ -183,6 +183,8 @@ class _Graph:
             and self._node(inputs[name])
         ]
         if ahead:
+            if any(name in inputs for name in _TEXTS):
+                raise NotSaid(f"a second text, of a part of the picture, at {node}")
             texts = {self._conditioning(one, side) for one in ahead}
             if len(texts) > 1:
                 raise NotSaid(f"{len(texts)} prompts, joined at {node}")

@@ -51,7 +51,7 @@ def picture_rows(
         except InvalidPrompts as error:
             if on_error == "stop":
                 raise
-            tell(f"{path.name} is skipped: {error.got}")
+            tell(f"skipped: {error.got}")
 
 
 def caption_of(picture: Path) -> Path | None:
