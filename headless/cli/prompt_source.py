@@ -13,14 +13,18 @@ from ...core.prompts.plain_text import text_rows
 from ...core.prompts.rows import Row
 from ...core.prompts.text_files import text_lines
 
-#: Endings that make a text a name of a file: ours, and others that prompts are kept in.
+#: Endings that make a text of any words a name of a file: ours, and others that prompts are kept in.
 _ENDINGS = (*SUFFIXES, ".xls", ".ods", ".docx", ".md", ".toml", ".caption")
+
+#: One word with a separator, or with an ending of any kind.
+_NAME = re.compile(r"[^\s,()]*[/\\][^\s,()]*|[^\s,()]*\w\.[A-Za-z][A-Za-z0-9]{1,5}")
 
 
 def find(given: str) -> Path | None:
     """The file or folder that a text names; None for prompts.
 
-    A text is a name if it exists, ends as files of prompts do, or is one word with a separator.
+    A text is a name if it exists, ends as files of prompts do, or is one word with a separator or
+    an ending.
 
     Raises:
         InvalidPrompts: it is a name, and nothing is there.
@@ -33,7 +37,7 @@ def find(given: str) -> Path | None:
             return path.resolve()
     except (OSError, ValueError, RuntimeError):  # too long for a name
         return None
-    is_name = given.lower().endswith(_ENDINGS) or re.fullmatch(r"[^\s,()]*[/\\][^\s,()]*", given)
+    is_name = given.lower().endswith(_ENDINGS) or _NAME.fullmatch(given)
     if is_name and not given.startswith("--"):
         raise InvalidPrompts(
             "a file or folder of prompts, or their text",

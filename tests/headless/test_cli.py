@@ -248,6 +248,8 @@ def test_generate_starts_from_a_folder_anywhere(
     [
         (["--prompts", "none.txt", "--seeds", "1"], "'none.txt', which is not there"),
         (["--prompts", "none/here", "--seeds", "1"], "'none/here', which is not there"),
+        (["--prompts", "table.cvs", "--seeds", "1"], "'table.cvs', which is not there"),
+        (["--prompts", "my rows.tsv", "--seeds", "1"], "'my rows.tsv', which is not there"),
         (["--prompts", "x"], "--seeds, or a seed in each row of the prompts"),
         (["--prompts", "--prompt a --seed 5\nb"], "neither for line 2, character 1"),
         ([], "--prompts, or --images with pictures that say theirs"),
@@ -296,7 +298,15 @@ def test_generate_takes_files_for_files_and_texts_for_texts(
         inputs, err = asked("--prompts", given, "--seeds", "1")
         assert inputs["PromptList"]["file"] == f"./{name or 'my rows.jsonl'}"
         assert err.startswith(f"Prompts: the {'folder' if given == 'texts' else 'file'} ")
-    for text in ("a red/blue circle", "a circle", "x.txt\ny", "a,b/c", "--prompt a/b"):
+    for text in (
+        "a red/blue circle",
+        "a circle",
+        "x.txt\ny",
+        "a,b/c",
+        "--prompt a/b",
+        "so.",
+        "a v1.5 fox",
+    ):
         inputs, err = asked("--prompts", text, "--seeds", "1")
         assert (inputs["PromptList"]["text"], inputs["PromptList"]["file"]) == (text, "")
         assert err.startswith("Prompts: the text ")
