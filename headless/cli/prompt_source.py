@@ -13,7 +13,7 @@ from ...core.prompts.plain_text import text_rows
 from ...core.prompts.rows import Row
 from ...core.prompts.text_files import text_lines
 
-#: Endings that make a text of any words a name of a file: ours, and others that prompts are kept in.
+#: Endings that make any text a name of a file: ours, and others that prompts are kept in.
 _ENDINGS = (*SUFFIXES, ".xls", ".ods", ".docx", ".md", ".toml", ".caption")
 
 #: One word with a separator, or with an ending of any kind.
