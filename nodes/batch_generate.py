@@ -277,7 +277,7 @@ class BatchGenerate(Node):
                 requests,
                 [row.identity for row in rows],
                 unrounded=unrounded[0],
-                title=summary(combine[0], len(planned), **lists),
+                title=summary(combine[0], planned, **lists),
                 node_id=(unique_id or [""])[0],
             )
         return (

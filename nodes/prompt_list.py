@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -11,15 +11,19 @@ from typing import Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidPrompts
 from ..core.prompts.files import check_kind, digest_file, read_rows
+from ..core.prompts.pictures import ON_ERROR
 from ..core.prompts.plain_text import text_rows
 from ..core.prompts.prompt import Prompt
 from ..core.prompts.prompt_list import MAX_PROMPTS, Template, compose, expand, require
 from ..core.prompts.rows import Row
-from ..core.prompts.text_files import text_lines
+from ..core.prompts.text_files import tell, text_lines
 from ..core.prompts.wildcards import Wildcards
 from ..core.wording import counted, shown
 from ..host.paths import check_below, find_input, input_roots
 from ..host.types import PROMPTS, WORDS, Inputs, Node
+
+#: Takes a line that a person should know.
+Tell = Callable[[str], None]
 
 #: What becomes of choices in prompts.
 MODES = ("off", "random", "combinatorial")
@@ -32,9 +36,10 @@ class PromptList(Node):
     """Makes a list of prompts of a text or a file."""
 
     DESCRIPTION = (
-        "A list of prompts, one a line, or from a file: txt, csv, tsv, json, jsonl, or a folder of "
-        "PNG files that say their prompts. A file's rows may have a negative prompt, seed, width, "
-        "height, steps, cfg, strength and image of their own. Lines that start with # are left out."
+        "A list of prompts, one a line, or from a file: txt, csv, tsv, xlsx, json, jsonl, yaml, or "
+        "a folder of pictures that say their prompts or have captions. A file's rows may have a "
+        "negative prompt, seed, width, height, steps, cfg, strength and image of their own. Lines "
+        "that start with # are left out."
     )
     SEARCH_ALIASES: ClassVar[list[str]] = [
         *("prompts", "prompt list", "text list", "batch prompt", "prompts from file"),
@@ -82,8 +87,8 @@ class PromptList(Node):
                     {
                         "default": "",
                         "tooltip": "A prompt file below ComfyUI's input folder (headless: below "
-                        "the workflow's or the working folder), or a folder of PNG files, in "
-                        "place of the text. Empty: the text.",
+                        "the workflow's or the working folder), or a folder of pictures or texts, "
+                        "in place of the text. Empty: the text.",
                     },
                 ),
                 "template": (
@@ -120,6 +125,14 @@ class PromptList(Node):
                         "tooltip": "The most prompts that combinatorial may make.",
                     },
                 ),
+                "on_error": (
+                    list(ON_ERROR),
+                    {
+                        "default": ON_ERROR[0],
+                        "tooltip": "A picture of the folder that does not say its prompt: stop, or "
+                        "skip it. It is named in each case.",
+                    },
+                ),
             },
         }
 
@@ -134,6 +147,7 @@ class PromptList(Node):
         suffix: str | None = "",
         wildcards: str | None = "off",
         variants_limit: int | None = 1000,
+        on_error: str | None = ON_ERROR[0],
     ) -> bool | BatchSDXLError:
         """Refuse an unusable text, or a missing file, before anything runs. Files are not read."""
         try:
@@ -142,9 +156,9 @@ class PromptList(Node):
             elif text is not None and file is not None:
                 filled = Template(*(part or "" for part in (template, prefix, suffix)))
                 filled = filled._replace(negative_prompt=negative_prompt or "")
-                prompts = _prompts(
-                    text, filled, "", wildcards or "off", variants_limit or MAX_PROMPTS
-                )
+                rows = _rows(text, "", ON_ERROR[0], _silent)
+                limit = variants_limit or MAX_PROMPTS
+                prompts = _prompts(rows, filled, wildcards or "off", limit, _silent)
                 # The first of all variants comes when all are counted.
                 require(islice(prompts, 1) if wildcards == "combinatorial" else prompts, "the text")
         except BatchSDXLError as error:
@@ -161,6 +175,7 @@ class PromptList(Node):
         prefix: str | None = "",
         suffix: str | None = "",
         wildcards: str | None = "off",
+        on_error: str | None = ON_ERROR[0],
         **other: Any,
     ) -> str:
         """SHA-256 over the prompt file, the images that rows name and the wildcards in use."""
@@ -168,7 +183,7 @@ class PromptList(Node):
         if file and file.strip():
             digest.update(digest_file(find_input(file.strip())).encode())
         if text is not None and file is not None:
-            for image in _images(_rows(text, file.strip())):
+            for image in _images(_rows(text, file.strip(), on_error or "stop", _silent)):
                 digest.update(digest_file(image).encode())
         if wildcards != "off":
             library = Wildcards(_folders())
@@ -178,7 +193,8 @@ class PromptList(Node):
                 library.read_all()
             else:
                 filled = Template(*(part or "" for part in parts))
-                for _ in compose(_rows(text, file.strip()), filled, library):
+                rows = _rows(text, file.strip(), on_error or "stop", _silent)
+                for _ in compose(rows, filled, library, _silent):
                     pass
             digest.update(library.digest().encode())
         return digest.hexdigest()
@@ -193,13 +209,21 @@ class PromptList(Node):
         suffix: str = "",
         wildcards: str = "off",
         variants_limit: int = 1000,
+        on_error: str = ON_ERROR[0],
     ) -> dict[str, Any]:
         """Read the rows."""
         filled = Template(template, prefix, suffix, negative_prompt.strip())
         file = file.strip()
-        found = _prompts(text, filled, file, wildcards, variants_limit)
+        notes: list[str] = []
+
+        def note(line: str) -> None:
+            tell(line)
+            notes.append(line)
+
+        rows = _rows(text, file, on_error, note)
+        found = _prompts(rows, filled, wildcards, variants_limit, note)
         prompts = require(found, file or "the text")
-        lines = [counted(len(prompts), "prompts"), *shown(prompts, _said)]
+        lines = [counted(len(prompts), "prompts"), *shown(notes, str), *shown(prompts, _said)]
         texts, negatives = [p.prompt for p in prompts], [p.negative_prompt for p in prompts]
         return {
             "ui": {"text": ["\n".join(lines)]},
@@ -207,25 +231,31 @@ class PromptList(Node):
         }
 
 
-def _prompts(text: str, template: Template, file: str, mode: str, limit: int) -> Iterator[Prompt]:
+def _prompts(
+    rows: Iterator[Row], template: Template, mode: str, limit: int, tell: Tell
+) -> Iterator[Prompt]:
     """The prompts, one at a time."""
     if mode not in MODES:
         raise InvalidPrompts(
             f"one of {', '.join(MODES)} for wildcards", repr(mode), "Choose one of them."
         )
     library = None if mode == "off" else Wildcards(_folders())
-    prompts = compose(_rows(text, file), template, library)
+    prompts = compose(rows, template, library, tell)
     return expand(prompts, limit) if mode == "combinatorial" else prompts
 
 
-def _rows(text: str, file: str) -> Iterator[Row]:
+def _rows(text: str, file: str, on_error: str, tell: Tell) -> Iterator[Row]:
     """The rows of the file, or of the text where none is named."""
     if not file:
         return text_rows(lambda: text_lines(text))
     path = find_input(file)
     if path.is_dir():
         check_below(path.iterdir(), input_roots())
-    return read_rows(path)
+    return read_rows(path, on_error, tell)
+
+
+def _silent(line: str) -> None:
+    """Told again when it runs."""
 
 
 def _images(rows: Iterable[Row]) -> list[Path]:

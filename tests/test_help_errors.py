@@ -99,6 +99,12 @@ def prompt_file(folders: Folders, content: str, name: str = "rows.csv", **inputs
     prompt_list(file=name, **inputs)
 
 
+def silent_picture(folders: Folders) -> None:
+    (folders.root / "input/cats").mkdir()
+    Image.new("RGB", (8, 8)).save(folders.root / "input/cats/cat.png")
+    prompt_list(file="cats")
+
+
 def images(folders: Folders, folder: str, **inputs: Any) -> None:
     given = {"width": 0, "height": 0, "fit": "crop", "limit": 0, **inputs}
     run("LoadImageBatch", folder=folder, **given)
@@ -246,6 +252,10 @@ MISTAKES: dict[str, list[Callable[[Folders], object]]] = {
         lambda at: prompt_list("# nothing yet\n\n"),
         lambda at: prompt_list(file="promts.csv"),
         lambda at: prompt_file(at, "", "prompts.docx"),
+        silent_picture,
+        lambda at: prompt_list("a cat, <lora:ink:0.8>"),
+        lambda at: prompt_file(at, "name,prompt\nred,red {prompt}\n", "styles.csv"),
+        lambda at: prompt_file(at, "prompt,seed\na red circle,1.23457E+14\n"),
         lambda at: prompt_file(at, "prompt,seed\na red circle, on blue,5\n"),
         lambda at: prompt_file(at, "prompt,seed\na red circle,five\n"),
         lambda at: prompt_file(at, "subject,seed\na red circle,5\n"),

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_sdxl.core.errors import BatchSDXLError
+from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.host import host
 from batch_sdxl.nodes.prompt_list import PromptList
 from batch_sdxl.nodes.seed_list import SeedList
+from PIL import Image
 
 
 class FolderHost(host.Host):
@@ -51,6 +52,7 @@ def test_inputs_and_outputs_are_those_of_saved_workflows() -> None:
         "suffix": "",
         "wildcards": "off",
         "variants_limit": 1000,
+        "on_error": "stop",
     }
     assert list(inputs["required"]) == ["text", "negative_prompt"]
     assert next(iter(inputs["optional"])) == "file"
@@ -73,6 +75,32 @@ def test_text_makes_prompts_and_ordinary_lists() -> None:
 def test_settings_of_rows_are_told_in_comfyuis_words(folder: Path) -> None:
     (text,) = prompts('--prompt "a" --steps 20 --cfg_scale 7 --seed 5')["ui"]["text"]
     assert text == "1 prompt\na | steps 20 | cfg 7.0 | seed 5"
+
+
+def test_what_was_assumed_and_left_out_is_told_on_the_node(folder: Path) -> None:
+    (folder / "rows.csv").write_bytes("prompt;stesp\na café;9\n".encode("cp1252"))
+    (text,) = prompts(file="rows.csv")["ui"]["text"]
+    assert text.splitlines() == [
+        "1 prompt",
+        "rows.csv is not UTF-8: read as windows-1252",
+        "rows.csv:2:1: nothing uses stesp (did you mean steps?)",
+        "a café",
+    ]
+
+
+def test_pictures_without_a_prompt_are_skipped_if_wanted(folder: Path) -> None:
+    (folder / "pictures").mkdir()
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (8, 8)).save(folder / "pictures" / name)
+    (folder / "pictures" / "2.txt").write_text("a caption")
+    (text,) = prompts(file="pictures", on_error="skip")["ui"]["text"]
+    assert text.splitlines() == [
+        "1 prompt",
+        "skipped: 1.png with no text at all",
+        "a caption",
+    ]
+    with pytest.raises(InvalidPrompts, match=r"1\.png with no text at all"):
+        prompts(file="pictures")
 
 
 def test_long_lists_are_shortened_for_all_to_see() -> None:

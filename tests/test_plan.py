@@ -64,7 +64,40 @@ def test_values_of_a_row_are_checked() -> None:
         make(Prompt("a", settings=Settings({"seed": 7, "width": 81})))
 
 
+def said(*prompts: Prompt, **lists: Any) -> str:
+    """What the summary adds to the numbers."""
+    given: dict[str, Any] = {"images": None, "seeds": None, "variation_seeds": None, **lists}
+    settings = {**SHARED, "variation_strength": 0.1}
+    planned = plan("zip", prompts, **given, settings=settings, read_image=source)
+    return summary("zip", planned, prompts=prompts, **given)
+
+
+def row(**settings: Any) -> Prompt:
+    return Prompt("a", "b", Settings({"seed": 7, **settings}))
+
+
 def test_the_summary_says_what_comes() -> None:
-    made = make(Prompt("a"), Prompt("b"), seeds=[1, 2, 3], mode="product")
-    words = summary("product", len(made), prompts=["a", "b"], images=None, seeds=[1, 2, 3])
+    prompts = [Prompt("a"), Prompt("b")]
+    seeds = [1, 2, 3]
+    planned = plan("product", prompts, seeds, None, None, SHARED, source)
+    words = summary("product", planned, prompts=prompts, images=None, seeds=seeds)
     assert words == "6 images: 2 prompts x 3 seeds (product)"
+
+
+def test_the_summary_says_what_of_the_rows_is_lost() -> None:
+    assert said(row(), row()) == "2 images: 2 prompts (zip)"
+    assert said(row(), row(), seeds=[1]) == (
+        "2 images: 2 prompts, 1 seed (zip); the Seed List replaces the seeds of 2 rows"
+    )
+    assert said(row(image="red", width=64), row(), images=[source("blue")]).endswith(
+        "; the images that are wired in replace those of 1 row"
+        "; the images that are wired in replace the sizes of 1 row"
+    )
+    assert said(row(variation_strength=0.5), variation_seeds=[1]).endswith(
+        "; the Seed List of variations replaces those of 1 row"
+    )
+    assert said(row(guidance_scale=1.0), row()).endswith(
+        "; cfg up to 1 leaves out the negative prompt of 1 image"
+    )
+    assert said(row(strength=0.5)).endswith("; without images nothing uses the strength of 1 row")
+    assert said(row(strength=0.5, image="red")) == "1 image: 1 prompt (zip)"

@@ -3,27 +3,26 @@
 import json
 import logging
 import os
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts
+from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts, MissingPackage
 from batch_sdxl.core.prompts.files import SUFFIXES, digest_file, read_rows
-from batch_sdxl.core.prompts.pictures import parameters_fields
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.core.prompts.prompt_list import Template, compose
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 
 def said(text: str, negative: str = "", **values: Any) -> Prompt:
     return Prompt(text, negative, Settings(values))
 
 
+CHINESE, RUSSIAN = "蓝色背景上的红色圆圈", "красный круг на синем фоне"
 LONG = "very " * 2_000_000 + "long"
 
 #: name, bytes, and the prompts or a part of the error
@@ -38,9 +37,14 @@ CORPUS: list[tuple[str, bytes, list[Prompt] | str]] = [
     ("utf16le.txt", b"\xff\xfe" + "é\nb".encode("utf-16-le"), [said("é"), said("b")]),
     ("utf16be.txt", b"\xfe\xff" + "é\nb".encode("utf-16-be"), [said("é"), said("b")]),
     ("utf32.txt", "é\nb".encode("utf-32"), [said("é"), said("b")]),
-    ("utf16 without mark.txt", "ab".encode("utf-16-le"), "zero byte at utf16 without mark.txt:1"),
+    ("utf16le without mark.txt", "ab\nc".encode("utf-16-le"), [said("ab"), said("c")]),
+    ("utf16be without mark.txt", "ab\nc".encode("utf-16-be"), [said("ab"), said("c")]),
     ("utf16 cut.txt", b"\xff\xfea\x00b", "utf16 cut.txt:1"),
-    ("latin1.txt", b"caf\xe9", [said("café")]),
+    ("windows.csv", "text\na “café” … 5€".encode("cp1252"), [said("a “café” … 5€")]),
+    ("no code page.txt", b"caf\xe9 \x81", "a text file in windows-1252"),
+    ("chinese.csv", f"prompt\n{CHINESE}".encode("gb18030"), [said(CHINESE)]),
+    ("japanese.txt", "青い背景に赤い円\n".encode("cp932"), [said("青い背景に赤い円")]),
+    ("russian.txt", RUSSIAN.encode("cp1251"), [said(RUSSIAN)]),
     ("signs.txt", "日本語 🦊\u2028x\u0085y".encode(), [said("日本語 🦊\u2028x\u0085y")]),
     ("long.txt", LONG.encode() + b"\nb", [said(LONG), said("b")]),
     ("binary.txt", b"a\nb\x00c", "zero byte at binary.txt:2, character 2"),
@@ -57,7 +61,13 @@ CORPUS: list[tuple[str, bytes, list[Prompt] | str]] = [
     ("words.txt", b"--prompt a cat's eye --seed -1", [said("a cat's eye")]),
     ("escaped.txt", b'--prompt "a \\"b\\" c\\\\"', [said('a "b" c\\')]),
     ("open quote.txt", b'a\n--seed 5 --prompt "b', "'\"b' at open quote.txt:2:19"),
-    ("sampler.txt", b'--prompt "b" --sampler_name Euler', "--sampler_name at sampler.txt:1:14"),
+    (
+        "all at once.txt",
+        b'a\n--prompt "b" --sampler_name Euler --batch_size 2 --n_iter 1 --stesp 4',
+        "--sampler_name (sampler_name of Batch Generate, for all images), --batch_size (a seed for "
+        "each image instead), --stesp (did you mean --steps?) at all at once.txt:2:1",
+    ),
+    ("one each.txt", b'--prompt "b" --batch_size 1 --n_iter 1', [said("b")]),
     ("twice.txt", b'--prompt "b" --positive c', "twice.txt:1:14"),
     ("no prompt.txt", b"--seed 5", "a prompt, got none at no prompt.txt:1"),
     # blocks
@@ -71,6 +81,17 @@ CORPUS: list[tuple[str, bytes, list[Prompt] | str]] = [
         b"Positive prompt: a\nNegative prompt: b\npositive:c\n",
         [said("a", "b"), said("c")],
     ),
+    (
+        "names first.txt",
+        b"name:hero shot\npositive:a\nnegative:b\n---\nname: x\npositive:c\n",
+        [said("a", "b"), said("c")],
+    ),
+    (
+        "names last.txt",
+        b"positive:a\nname:x\nb\npositive:c\nname:y\nnegative: d\n",
+        [said("a\nb"), said("c", "d")],
+    ),
+    ("names alone.txt", b"name: the rose\na moon\n", [said("name: the rose"), said("a moon")]),
     ("mixed.txt", b"---\n--prompt a", "--prompt at mixed.txt:2:1"),
     ("two negatives.txt", b"a\nnegative: b\nnegative: c", "second at two negatives.txt:3:1"),
     ("only negative.txt", b"negative: b", "a prompt, got none at only negative.txt:1:1"),
@@ -102,7 +123,25 @@ CORPUS: list[tuple[str, bytes, list[Prompt] | str]] = [
     ("open.csv", b'prompt,seed\n"a\n,1\n', "not closed at open.csv:2:1"),
     ("behind.csv", b'prompt,seed\n"a" b,1\n', "' b' at behind.csv:2:4"),
     ("seed.csv", b"prompt,seed\na,1\nb,x\n", "'x' at seed.csv:3:3"),
-    ("comma.csv", b"prompt;cfg\na;7,5\n", "'7,5' at comma.csv:2:3"),
+    ("comma.csv", b"prompt;cfg\na;7,5\n", [said("a", guidance_scale=7.5)]),
+    ("thousand.csv", b"prompt;cfg\na;1,234\n", "'1,234' at thousand.csv:2:3"),
+    ("rounded.csv", b"prompt,seed\na,1.23457E+14\n", "Excel has rounded it"),
+    ("sep.csv", b'\xef\xbb\xbfsep=;\r\nprompt;seed\r\n"a, b";5\r\n', [said("a, b", seed=5)]),
+    (
+        "excel unicode.txt",
+        "prompt\tnegative\tseed\r\na, b\tc\t5\r\nd\t\t\r\n".encode("utf-16"),
+        [said("a, b", "c", seed=5), said("d")],
+    ),
+    ("one column.txt", "Prompt\r\na\r\n".encode("utf-16"), [said("a")]),
+    ("tabs in a prompt.txt", b"a circle\tred\n", [said("a circle\tred")]),
+    ("promt.csv", b"promt,seed\na,1\n", "Did you mean prompt by promt?"),
+    ("headings.csv", b"name,prompt\n-- --\n--- x ---,\nfox,a\n", "none at headings.csv:2:1"),
+    ("list.csv", b"name,prompt\n--- x ---,\nfox,a fox\n", [said("a fox")]),
+    ("styles.csv", b'name,prompt\nfox,"{prompt}, red"\n', "a style, in which {prompt} stands"),
+    # signs of other programs
+    ("lora.txt", b"a <lora:my style:0.8> b", "<lora:my style:0.8> at lora.txt:1:1"),
+    ("lora.csv", b'prompt,negative\na,"b <LyCO:x>"\n', "<LyCO:x> at lora.csv:2:3"),
+    ("brackets.txt", b"[red] <b> [a:b] a AND", [said("[red] <b> [a:b] a AND")]),
     ("infinite.csv", b"prompt,cfg\na,1e999\n", "a number for guidance_scale"),
     ("two columns.csv", b"prompt,seed,text\n", "'prompt' and 'text' at two columns.csv:1:13"),
     ("no header.csv", b"a red circle\na star\n", "called prompt"),
@@ -117,13 +156,13 @@ CORPUS: list[tuple[str, bytes, list[Prompt] | str]] = [
     ),
     ("object.json", b'{"prompts": ["a"]}', [said("a")]),
     ("single.json", b' {"prompt": "a", "steps": 4.0}\n', [said("a", num_inference_steps=4)]),
-    ("cut.json", b'["a",\n "b"', "the end of the file"),
+    ("cut.json", b'["a",\n "b"', "the end of cut.json"),
     ("comma.json", b'["a",\n "b" "c"]', "comma.json:2:6"),
-    ("number.json", b'["a",\n  5]', "5 at number.json:2:3"),
+    ("number.json", b'["a",\n  5]', "5 at number.json, entry 2"),
     ("behind.json", b'["a"]\nx', "'x' at behind.json:2:1"),
     ("twice.json", b'[{"prompt": "a", "prompt": "b"}]', "each name once"),
-    ("true.json", b'[{"prompt": "a", "seed": true}]', "True at true.json:1:2"),
-    ("half a sign.json", b'["\\ud83d"]', "half a sign at half a sign.json:1:2"),
+    ("true.json", b'[{"prompt": "a", "seed": true}]', "True at true.json, entry 1"),
+    ("half a sign.json", b'["\\ud83d"]', "half a sign at half a sign.json, entry 1"),
     ("deep.json", b"[" * 100_000, "few lists"),
     ("digits.json", b'[{"seed": ' + b"9" * 5000 + b"}]", "few digits"),
     (
@@ -133,6 +172,21 @@ CORPUS: list[tuple[str, bytes, list[Prompt] | str]] = [
     ),
     ("bad line.jsonl", b'"a"\n{"prompt": }\n', "bad line.jsonl:2:12"),
     ("two.ndjson", b'"a" "b"', "'\"b\"' at two.ndjson:1:5"),
+    # YAML
+    ("list.yaml", b"- a red circle\n- 'b: c'\n", [said("a red circle"), said("b: c")]),
+    (
+        "entries.yml",
+        b"prompts:\n- {prompt: a, seed: 5, cfg: 7.5}\n- text: no\n  negative:\n  steps: 9\n",
+        [said("a", seed=5, guidance_scale=7.5), said("no", num_inference_steps=9)],
+    ),
+    ("empty.yaml", b"# nothing", []),
+    ("key.yaml", b"animal: [cat]", "a list of prompts, got none at key.yaml:1:1"),
+    ("nested.yaml", b"- a\n- {b: [c]}\n", "more within an entry at nested.yaml:2:3"),
+    ("twice.yaml", b"- {seed: 1, seed: 2}", "one twice at twice.yaml:1:3"),
+    ("braces.yaml", b"- {a|b} circle\n", "braces.yaml:1:9"),
+    ("bomb.yaml", b"- &a [x, x]\n- [*a, *a]\n", "the reference *a at bomb.yaml:2:4"),
+    ("deep.yaml", b"[" * 100_000, "at most 50 lists and mappings"),
+    ("broken.xlsx", b"PK", "an Excel file (.xlsx) that can be read"),
     # no kind
     ("prompts.docx", b"PK", "a prompt file that ends in"),
     ("broken.png", b"\x89PNG", "broken.png"),
@@ -157,6 +211,53 @@ def test_files_are_read_or_refused_by_place(
     assert caught.value.action
 
 
+def save_sheet(path: Path, *rows: list[Any]) -> Path:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.create_sheet("notes").append(["prompt"])
+    book.save(path)
+    return path
+
+
+def test_sheets_of_excel_are_read_as_tables(tmp_path: Path) -> None:
+    path = save_sheet(
+        tmp_path / "a.xlsx",
+        ["Prompt", "Seed", "CFG", "style", None],
+        ["a, b", 5, 7.5, None],
+        [],
+        ["c", "18446744073709551615", 20.0],
+    )
+    told: list[str] = []
+    assert list(compose(read_rows(path, tell=told.append), tell=told.append)) == [
+        said("a, b", seed=5, guidance_scale=7.5),
+        said("c", seed=2**64 - 1, guidance_scale=20.0),
+    ]
+    assert told == [
+        "a.xlsx: of 2 sheets, 'Sheet' is read, which was open when saved",
+        "a.xlsx:2:1: nothing uses style",
+    ]
+    for rows, part in (
+        ([["prompt"], ["a", "b"]], "2 at a.xlsx:2:2"),
+        ([["prompt", "seed"], ["a", 10**17]], "Excel has changed its last digits"),
+        ([["prompt", "seed"], ["a", "x"]], "'x' at a.xlsx:2:2"),
+        ([["seed"], [5]], "a prompt, got none at a.xlsx:2:1"),
+    ):
+        with pytest.raises(InvalidPrompts) as caught:
+            list(compose(read_rows(save_sheet(path, *rows))))
+        assert part in str(caught.value)
+
+
+def test_without_openpyxl_a_sheet_is_refused_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.xlsx").write_bytes(b"PK")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(MissingPackage, match="pip install openpyxl, or save the file as"):
+        list(read_rows(tmp_path / "a.xlsx"))
+
+
 def test_rows_before_a_bad_one_are_given_out_first(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("prompt,seed\na,1\nb,x\n")
     prompts = compose(read_rows(tmp_path / "a.csv"))
@@ -175,10 +276,12 @@ def test_json_of_any_layout_is_read_like_json(tmp_path: Path) -> None:
         ]
 
 
-def test_latin_1_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_encoding_that_was_guessed_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING, "batch_sdxl"):
         read(tmp_path, "café.txt", b"caf\xe9")
-    assert "café.txt is not UTF-8: read as Latin-1" in caplog.text
+    assert "café.txt is not UTF-8: read as windows-1252" in caplog.text
 
 
 def test_columns_that_nothing_uses_are_said_once(
@@ -187,6 +290,21 @@ def test_columns_that_nothing_uses_are_said_once(
     with caplog.at_level(logging.WARNING, "batch_sdxl"):
         read(tmp_path, "a.csv", b"prompt,style,note\na,oil,x\nb,ink,y\n")
     assert caplog.messages == ["a.csv:2:1: nothing uses note, style"]
+    caplog.clear()
+    read(tmp_path, "b.csv", b"prompt,stesp\na,9\n")
+    assert caplog.messages == ["b.csv:2:1: nothing uses stesp (did you mean steps?)"]
+
+
+def test_signs_of_other_programs_are_said_once_where_they_are_plain_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "batch_sdxl"):
+        read(tmp_path, "a.txt", b"a [red:blue:0.5] b\n[x:9]\n[a|b] c\na AND b\nA AND B\n[a|b]\n")
+    assert caplog.messages == [
+        "a.txt:1:1: [red:blue:0.5] is plain text here, not prompt editing",
+        "a.txt:3:1: [a|b] is plain text here, not alternation",
+        "a.txt:4:1: AND is plain text here, not a second prompt",
+    ]
 
 
 def test_a_template_takes_any_column(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -209,86 +327,6 @@ def test_own_negatives_come_before_the_shared_one(tmp_path: Path) -> None:
     assert [prompt.negative_prompt for prompt in prompts] == ["mine", "ours"]
 
 
-def save_png(path: Path, **texts: str) -> Path:
-    info = PngInfo()
-    for name, text in texts.items():
-        info.add_text(name, text)
-    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
-    return path
-
-
-PARAMETERS = (
-    "a cat,\nSteps: 5 of stone\nNegative prompt: not this,\nbut this\nNegative prompt: dim\n"
-    "Steps: 20, Sampler: Euler a, CFG scale: 7.5, Seed: 18446744073709551615, Size: 512x768, "
-    'Model: "x, y", Denoising strength: 0.4\nTemplate: a {cat|dog}'
-)
-GRAPH: dict[str, Any] = {
-    "1": {
-        "class_type": "KSampler",
-        "inputs": {"seed": 3, "steps": 8, "cfg": 2.0, "positive": ["2", 0], "negative": ["4", 0]},
-    },
-    "2": {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["3", 0]}},
-    "3": {"class_type": "CLIPTextEncode", "inputs": {"text": ["5", 0], "clip": ["9", 0]}},
-    "4": {"class_type": "CLIPTextEncode", "inputs": {"text": "dim", "clip": ["9", 0]}},
-    "5": {"class_type": "PrimitiveString", "inputs": {"value": "a fox"}},
-}
-
-
-def test_pictures_say_their_prompts_in_natural_order(tmp_path: Path) -> None:
-    record = {
-        "prompt": "own",
-        "negative_prompt": "",
-        "seed": 2**64 - 1,
-        "guidance_scale": 7.0,
-        "scheduler": "euler",
-        "image": {"name": "in.png", "sha256": "0"},
-    }
-    save_png(tmp_path / "2.png", batch_sdxl=json.dumps({"request": record}), parameters=PARAMETERS)
-    save_png(tmp_path / "10.png", parameters=PARAMETERS)
-    save_png(tmp_path / "1.png", prompt=json.dumps(GRAPH), workflow="{}")
-    (tmp_path / "notes.txt").write_text("left out")
-    assert list(compose(read_rows(tmp_path))) == [
-        said("a fox", "dim", seed=3, num_inference_steps=8, guidance_scale=2.0),
-        said("own", seed=2**64 - 1, guidance_scale=7.0, image="in.png"),
-        said(
-            "a cat,\nSteps: 5 of stone\nNegative prompt: not this,\nbut this",
-            "dim",
-            num_inference_steps=20,
-            guidance_scale=7.5,
-            seed=2**64 - 1,
-            width=512,
-            height=768,
-            strength=0.4,
-        ),
-    ]
-
-
-@pytest.mark.parametrize(
-    "texts",
-    [
-        {},
-        {"Software": "x"},
-        {"prompt": "{not json"},
-        {"prompt": json.dumps({**GRAPH, "6": GRAPH["1"]})},
-        {"prompt": json.dumps({**GRAPH, "3": {"inputs": {"text": ["2", 0]}}})},
-        {"batch_sdxl": "[" * 100_000},
-        {"parameters": "\nSteps: 20, Seed: 5"},
-    ],
-)
-def test_a_picture_that_does_not_say_its_prompt_is_named(
-    tmp_path: Path, texts: dict[str, str]
-) -> None:
-    save_png(tmp_path / "1.png", parameters="a\nSteps: 5")
-    save_png(tmp_path / "silent.png", **texts)
-    with pytest.raises(InvalidPrompts, match=r"silent\.png"):
-        list(read_rows(tmp_path))
-
-
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidPrompts, match="a folder of PNG files"):
-        list(read_rows(tmp_path))
-
-
 def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("a")
@@ -297,20 +335,18 @@ def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
     assert digest_file(file) == before
     file.write_text("b")
     assert digest_file(file) != before
-    save_png(tmp_path / "1.png", parameters="a\nSteps: 5")
     folder = digest_file(tmp_path)
-    save_png(tmp_path / "1.png", parameters="b\nSteps: 5")
+    (tmp_path / "b.txt").write_text("b")
     assert digest_file(tmp_path) != folder
 
 
-@pytest.mark.parametrize("kind", ["txt", "csv", "jsonl", "json"])
+@pytest.mark.parametrize("kind", ["txt", "csv", "jsonl"])
 def test_rows_are_read_one_at_a_time(tmp_path: Path, kind: str) -> None:
     """Reading takes no more memory for more rows: less than 1 MB, whatever their number."""
     lines: dict[str, Any] = {
         "txt": lambda n: (f"a red circle, number {k}\n" for k in range(n)),
         "csv": lambda n: ["prompt,seed\n", *(f"circle {k},{k}\n" for k in range(n))],
         "jsonl": lambda n: (f'{{"prompt": "circle {k}", "seed": {k}}}\n' for k in range(n)),
-        "json": lambda n: ["[", ",\n".join(f'{{"prompt": "c {k}"}}' for k in range(n)), "]"],
     }
     path = tmp_path / f"many.{kind}"
     with path.open("w") as file:
@@ -328,6 +364,18 @@ PIECES = st.sampled_from(
     [
         *("prompt", "positive:", "negative:", "seed", "text", "--", "--prompt", "--seed", "---"),
         *('"', '""', "'", "\\", ",", ";", "\t", "\n", "\r\n", "\r", " ", "#", "[", "]", "{", "}"),
+        *(
+            "sep=;\n",
+            "name:",
+            "- ",
+            "prompts: ",
+            "&a",
+            "*a",
+            "? ",
+            "<lora:a:1>",
+            "[a:0.5]",
+            "{prompt}",
+        ),
         *(":", "null", "1e999", "-1", "5", "\ufeff", "\0", "é", "🦊", '"a"', '{"prompt":"a"}'),
         *("prompt,seed\n", "a|b", "$$", "__x__", "\u2028", "Steps: 5", "9" * 50, "{seed}"),
     ]
@@ -365,9 +413,9 @@ def test_no_text_gets_past_the_error_tree(scratch: Path, text: str, kind: str) -
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, **RELAXED)
+@settings(max_examples=50_000, **RELAXED)
 @given(TEXTS, KINDS)
-def test_none_of_ten_thousand_texts_gets_past_it(scratch: Path, text: str, kind: str) -> None:
+def test_none_of_fifty_thousand_texts_gets_past_it(scratch: Path, text: str, kind: str) -> None:
     fuzz(scratch, text.encode(), kind)
 
 
@@ -375,20 +423,3 @@ def test_none_of_ten_thousand_texts_gets_past_it(scratch: Path, text: str, kind:
 @given(st.binary(max_size=200), KINDS)
 def test_no_bytes_get_past_the_error_tree(scratch: Path, content: bytes, kind: str) -> None:
     fuzz(scratch, content, kind)
-
-
-@settings(max_examples=100, **RELAXED)
-@given(
-    st.dictionaries(st.sampled_from(["prompt", "parameters", "batch_sdxl"]), st.text(max_size=60))
-)
-def test_no_picture_gets_past_the_error_tree(scratch: Path, texts: dict[str, str]) -> None:
-    fuzz(scratch, save_png(scratch / "fuzz.png", **texts).read_bytes(), ".png")
-
-
-def test_settings_of_pictures_that_count_otherwise_elsewhere() -> None:
-    said = parameters_fields(
-        "a cat\nSteps: 20, Seed: 5, Clip skip: 3, CFG Rescale phi: 0.7, Variation seed: 9, "
-        "Variation seed strength: 0.2"
-    )
-    assert said["clip_skip"] == 1
-    assert (said["guidance_rescale"], said["variation_seed"]) == ("0.7", "9")

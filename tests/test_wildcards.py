@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts
+from batch_sdxl.core.prompts.prompt import Prompt
 from batch_sdxl.core.prompts.variants import MAX_DEPTH
 from batch_sdxl.core.prompts.wildcards import COUNTED_UP_TO, Wildcards
 from hypothesis import HealthCheck, given, settings
@@ -133,11 +134,11 @@ def test_what_cannot_be_read_is_pointed_at(wildcards: Wildcards, text: str, part
         ("a.yaml", "a:\n- [b]", "a list within a list at a.yaml:2"),
         ("a.yaml", "x: &x [b]\na: *x", "the reference *x at a.yaml:2"),
         ("a.yaml", "? [b]\n: c", "a.yaml:1"),
-        ("a.yaml", "[" * 100_000, "a list alone"),
+        ("a.yaml", "[" * 100_000, "at most 50 lists"),
         ("a.yaml", "a:\nc: x", "none for __a__"),
         ("a.yaml", "animal: x\na: y", "__animal__ in a.yaml:1 and in animal.txt"),
         ("a.yaml", "a: \x07", "a.yaml"),
-        ("a.txt", "x\0", "zero byte at a.txt:1"),
+        ("a.txt", "x\0y", "zero byte at a.txt:1"),
     ],
 )
 def test_bad_wildcard_files_are_named(
@@ -289,3 +290,10 @@ def test_no_yaml_gets_past_the_error_tree(tmp_path: Path, text: str) -> None:
         wildcards.measure("__**__", "it")
     except BatchSDXLError as error:
         assert error.action
+
+
+def test_a_tag_that_is_drawn_is_refused(folder: Path) -> None:
+    (folder / "style.txt").write_text("<lora:ink:1>\n")
+    prompt = Prompt("a __style__ fox", wildcards=Wildcards([folder]))
+    with pytest.raises(InvalidPrompts, match=r"<lora:ink:1> at 'a <lora"):
+        prompt.resolved(5)

@@ -18,23 +18,46 @@ Blocks, where a line of dashes stands between prompts of several lines, or `posi
     negative: blurry
     ---
     a blue star
+
+A line `name: ...` in a block names it, and is no part of the prompt.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 
 from ..errors import InvalidPrompts
 from .rows import SYNONYMS, Row, fields, normal, place
 from .text_files import Line
 
 _RULE = re.compile(r"-{3,}\s*")
-_LABEL = re.compile(r"\s*(positive|negative)(?:[ _]prompt)?\s*:", re.IGNORECASE)
+_LABEL = re.compile(r"\s*(positive|negative|name)(?:[ _]prompt)?\s*:", re.IGNORECASE)
 _OPTION = re.compile(r"--([A-Za-z][\w-]*)(?=\s|$)")
 _VALUE = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(?=\s|$)|\'([^\']*)\'(?=\s|$)|([^\s"\']\S*|[\'"])')
 _ESCAPE = re.compile(r'\\(["\\])')
 _BLANKS = re.compile(r"\s*")
+
+_NODE = "of Batch Generate, for all images"
+#: Where options of AUTOMATIC1111's web UI that mean nothing in a line belong.
+_ELSEWHERE = {
+    "sampler_name": f"sampler_name {_NODE}",
+    "sampler_index": f"sampler_name {_NODE}",
+    "scheduler": f"scheduler {_NODE}",
+    "sd_model": "Load SDXL, for all images",
+    "batch_size": "a seed for each image instead",
+    "n_iter": "a seed for each image instead",
+    "subseed": "--variation_seed here",
+    "subseed_strength": "--variation_strength here",
+    "outpath_samples": "filename_prefix of Save Image Batch",
+    "prompt_for_display": "not needed",
+    "styles": "write them into the prompt",
+    "restore_faces": "not here",
+    "tiling": "not here",
+}
+#: Numbers of images, which each line makes one of.
+_ONE_IS_NONE = ("batch_size", "n_iter")
 
 
 def text_rows(lines: Callable[[], Iterator[Line]], source: str = "") -> Iterator[Row]:
@@ -47,7 +70,7 @@ def text_rows(lines: Callable[[], Iterator[Line]], source: str = "") -> Iterator
     Raises:
         InvalidPrompts: a line cannot be read; the message names its place.
     """
-    if any(_RULE.fullmatch(line.text) or _LABEL.match(line.text) for line in lines()):
+    if any(_RULE.fullmatch(line.text) or _label(line.text) not in ("", "name") for line in lines()):
         return _blocks(lines(), source)
     return _lines(lines(), source)
 
@@ -89,19 +112,33 @@ def _options(line: Line, source: str) -> Row:
             _ESCAPE.sub(r"\1", quoted) if quoted is not None else single or plain or ""
         )
         at = _end(_BLANKS, text, match.end())
-    for name, column in zip(names, columns, strict=True):
-        if normal(name) not in SYNONYMS:
-            raise InvalidPrompts(
-                "options for prompt, negative_prompt, seed, width, height, steps, cfg_scale, "
-                "strength or image",
-                f"--{name} at {place(source, line.number, column)}",
-                "Take it out; other settings are those of the node.",
-            )
+    _check_options(names, values, line, source)
+    kept = [k for k, name in enumerate(names) if normal(name) in SYNONYMS]
+    names, values = [names[k] for k in kept], [values[k] for k in kept]
+    columns = [columns[k] for k in kept]
     known = fields(names, lambda index: place(source, line.number, columns[index]))
     # Words without quotes belong together, as there.
     words = {field: " ".join(value) for field, value in zip(known, values, strict=True)}
     at_columns = zip(known, columns, strict=True)
     return Row(source, line.number, words, {name: (line.number, c) for name, c in at_columns})
+
+
+def _check_options(names: list[str], values: list[list[str]], line: Line, source: str) -> None:
+    """Refuse all options at once that mean nothing here, with where each belongs."""
+    refused = []
+    for name, value in zip(names, values, strict=True):
+        if normal(name) in SYNONYMS or (normal(name) in _ONE_IS_NONE and value == ["1"]):
+            continue
+        near = get_close_matches(normal(name), SYNONYMS, 1, 0.8)
+        belongs = _ELSEWHERE.get(normal(name)) or (f"did you mean --{near[0]}?" if near else "")
+        refused.append(f"--{name}" + (f" ({belongs})" if belongs else ""))
+    if refused:
+        raise InvalidPrompts(
+            "options for prompt, negative_prompt, seed, width, height, steps, cfg_scale, "
+            "strength or image",
+            f"{', '.join(refused)} at {place(source, line.number, 1)}",
+            "Take these out of the line.",
+        )
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
@@ -112,15 +149,21 @@ def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
 def _blocks(lines: Iterator[Line], source: str) -> Iterator[Row]:
     block = _Block(source)
     for line in lines:
-        label = _LABEL.match(line.text)
-        if _RULE.fullmatch(line.text) or (label and block.is_done(label[1])):
+        field = _label(line.text)
+        if _RULE.fullmatch(line.text) or (field and block.is_done(field)):
             yield from block.rows()
             block = _Block(source)
-        if label:
-            block.start(label[1], line, label.end())
+        if field:
+            block.start(field, line, line.text.index(":") + 1)
         elif not _RULE.fullmatch(line.text) and not line.text.lstrip().startswith("#"):
             block.add(line)
     yield from block.rows()
+
+
+def _label(text: str) -> str:
+    """The field that a line starts; empty for none."""
+    match = _LABEL.match(text)
+    return SYNONYMS.get(match[1].lower(), "name") if match else ""
 
 
 class _Block:
@@ -132,21 +175,22 @@ class _Block:
         self._places: dict[str, tuple[int, int]] = {}
         self._field = "prompt"
 
-    def is_done(self, label: str) -> bool:
-        """Whether a label starts the next block: a positive after a positive."""
-        return label.lower() == "positive" and "prompt" in self._texts
+    def is_done(self, field: str) -> bool:
+        """Whether a label starts the next block: a positive after a positive, a name after all."""
+        return field != "negative_prompt" and field in self._texts
 
-    def start(self, label: str, line: Line, end: int) -> None:
-        """Take the lines that follow as that part of the prompt."""
-        self._field = SYNONYMS[label.lower()]
-        if self._field in self._texts:
+    def start(self, field: str, line: Line, end: int) -> None:
+        """Take what is behind the label, and if it is no name, the lines that follow."""
+        if field in self._texts:
             raise InvalidPrompts(
-                f"one {label.lower()}: a block",
+                "one negative: a block",
                 f"a second at {place(self._source, line.number, 1)}",
                 "Put a line of three dashes between blocks.",
             )
-        self._places[self._field] = (line.number, end + 1)
-        self._texts[self._field] = [line.text[end:].strip()]
+        self._places[field] = (line.number, end + 1)
+        self._texts[field] = [line.text[end:].strip()]
+        if field != "name":
+            self._field = field
 
     def add(self, line: Line) -> None:
         """Take a line; blank ones are left out, as elsewhere."""

@@ -72,7 +72,7 @@ def plan(
             raise InvalidRequest(
                 "a list of seeds, or a seed in the row of each prompt",
                 f"neither for {prompt.prompt[:60]!r}",
-                "Wire a Seed List, or add a column called seed.",
+                "Wire a Seed List (--seeds on the command line), or add a column called seed.",
             )
         if fields.get("image") is None:
             fields.pop("strength", None)  # of the images that start from one
@@ -82,8 +82,37 @@ def plan(
     return planned
 
 
-def summary(mode: str, count: int, **lists: Sequence[Any] | None) -> str:
-    """How many images there will be, and of what: `8 images: 4 prompts x 2 seeds`."""
+def summary(mode: str, planned: Sequence[Planned], **lists: Sequence[Any] | None) -> str:
+    """How many images there will be, and of what: `8 images: 4 prompts x 2 seeds`.
+
+    What rows say and something else replaces, or makes useless, is told too: nothing of a file is
+    lost without a word.
+    """
     sign = " x " if mode == "product" else ", "
     parts = [counted(len(values), name) for name, values in lists.items() if values is not None]
-    return f"{counted(count, 'images')}: {sign.join(parts)} ({mode})"
+    said = [f"{counted(len(planned), 'images')}: {sign.join(parts)} ({mode})"]
+    prompts: Sequence[Prompt] = lists.get("prompts") or ()
+    for name, fields, words in _REPLACED:
+        rows = sum(not prompt.settings.keys().isdisjoint(fields) for prompt in prompts)
+        if rows and lists.get(name) is not None:
+            said.append(f"{words} of {counted(rows, 'rows')}")
+    unguided = sum(bool(r.negative_prompt) and not r.is_guided for r, _ in planned)
+    if unguided:
+        said.append(f"cfg up to 1 leaves out the negative prompt of {counted(unguided, 'images')}")
+    lone = sum("strength" in prompt.settings for prompt in prompts)
+    if lone and all(request.image is None for request, _ in planned):
+        said.append(f"without images nothing uses the strength of {counted(lone, 'rows')}")
+    return "; ".join(said)
+
+
+#: A list, the fields of rows that give way to it, and how that is said.
+_REPLACED = (
+    ("seeds", ("seed",), "the Seed List replaces the seeds"),
+    ("images", ("image",), "the images that are wired in replace those"),
+    ("images", ("width", "height"), "the images that are wired in replace the sizes"),
+    (
+        "variation_seeds",
+        ("variation_seed", "variation_strength"),
+        "the Seed List of variations replaces those",
+    ),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from .foreign_syntax import refuse_tags
 from .rows import Setting
 from .wildcards import Wildcards
 
@@ -71,13 +72,17 @@ class Prompt(NamedTuple):
         """The prompt with its choices drawn: by the seed, their place and their values alone.
 
         Raises:
-            InvalidPrompts: a text cannot be read; never for prompts that `compose` made.
+            InvalidPrompts: a text cannot be read (never for prompts that `compose` made), or one
+                that was drawn has a tag such as <lora:name:1>.
         """
         if self.wildcards is None:
             return self
-        return Prompt(
+        drawn = Prompt(
             self.wildcards.draw(self.prompt, seed, "prompt"),
             self.wildcards.draw(self.negative_prompt, seed, "negative_prompt"),
             self.settings,
             origin=self.origin,
         )
+        for text in drawn[:2]:
+            refuse_tags(text, f"{text[:40]!r}, drawn of {self.prompt[:40]!r}")
+        return drawn

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from ..errors import InvalidPrompts
+from .foreign_syntax import plain_here, refuse_tags
 from .plain_text import text_rows
 from .prompt import NO_SETTINGS, Prompt, Settings
-from .rows import FIELDS, Row, slots
-from .text_files import text_lines
+from .rows import FIELDS, SYNONYMS, Row, normal, slots
+from .text_files import tell, text_lines
 from .variants import has_choices
 from .wildcards import COUNTED_UP_TO, Wildcards
 
@@ -63,28 +65,60 @@ def compose(
     rows: Iterable[Row],
     template: Template = PLAIN,
     wildcards: Wildcards | None = None,
+    tell: Callable[[str], None] = tell,
 ) -> Iterator[Prompt]:
     """A prompt of each row, one at a time.
 
     Args:
-        rows: of `prompt_files.read_rows` or `prompt_text.text_rows`.
+        rows: of `files.read_rows` or `plain_text.text_rows`.
         template: what to make of them.
         wildcards: to draw from in `Prompt.resolved`. None: braces and underscores are text.
+        tell: takes what is not used, and what is plain text here: each once, a line at a time.
 
     Raises:
         InvalidPrompts: a row cannot be used; the message names its place.
     """
-    told = {*FIELDS, *template.names()}
+    used = {*FIELDS, *template.names()}
+    plain: set[str] = set()
     for row in rows:
-        if unused := row.values.keys() - told:
-            told |= unused
-            _logger.warning("%s: nothing uses %s", row.place(), ", ".join(sorted(unused)))
+        if _is_heading(row) and not template.text:
+            tell(f"{row.place()}: the heading {row.values['name']} is left out")
+            continue
+        if unused := row.values.keys() - used:
+            used |= unused
+            tell(f"{row.place()}: nothing uses {', '.join(map(_with_near, sorted(unused)))}")
         prompt = template.fill(row)
+        if "name" in row.values and "{prompt}" in prompt.prompt:
+            raise InvalidPrompts(
+                "prompts that stand for themselves",
+                f"a style, in which {{prompt}} stands for a prompt, at {row.place('prompt')}",
+                "Write your own words in place of {prompt}.",
+            )
+        for text, where in (
+            (prompt.prompt, row.place("prompt")),
+            (prompt.negative_prompt, row.place("negative_prompt")),
+        ):
+            refuse_tags(text, where)
+            for name, example in plain_here(text):
+                if name not in plain:
+                    plain.add(name)
+                    tell(f"{where}: {example[:60]} is plain text here, not {name}")
         if wildcards is not None and has_choices(prompt.prompt + prompt.negative_prompt):
             wildcards.measure(prompt.prompt, f"the prompt of {row.place('prompt')}")
             wildcards.measure(prompt.negative_prompt, f"the negative prompt of {row.place()}")
             prompt = prompt._replace(wildcards=wildcards)
         yield prompt
+
+
+def _is_heading(row: Row) -> bool:
+    """Whether a row of a styles file is between two groups of them: `----- Colours -----`."""
+    others = any(str(v or "").strip() for name, v in row.values.items() if name != "name")
+    return not others and str(row.values.get("name") or "").lstrip().startswith("---")
+
+
+def _with_near(name: str) -> str:
+    near = get_close_matches(normal(name), SYNONYMS, 1, 0.75)
+    return f"{name} (did you mean {near[0]}?)" if near else name
 
 
 def expand(prompts: Iterable[Prompt], limit: int) -> Iterator[Prompt]:

@@ -23,6 +23,9 @@ _COLUMNS = [one for one in declared(ImageRequest) if one.name not in _NO_COLUMNS
 
 _INTEGER = re.compile(r"([+-]?\d{1,30})(?:\.0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][+-]?\d{1,3})?", re.ASCII)
+#: Of 1,234 nobody can tell; of 7,5 everybody.
+_DECIMAL_COMMA = re.compile(r"[+-]?\d{1,30},(?:\d{1,2}|\d{4,30})", re.ASCII)
+_ROUNDED = re.compile(r"\d[.,]?\d*E\+\d+", re.IGNORECASE | re.ASCII)
 _SLOT = re.compile(r"\{([^\W\d][\w -]*)\}")
 
 
@@ -122,11 +125,13 @@ class Row:
         text = self._text("prompt")
         if not text:
             others = [name for name in self.values if name not in FIELDS]
+            near = get_close_matches("prompt", others, 1)
             raise InvalidPrompts(
                 "a prompt",
                 f"none at {self.place('prompt')}"
                 + (f" (but {', '.join(map(repr, others[:5]))})" if others else ""),
-                "Fill in a column (or key) called prompt, or write a template.",
+                "Fill in a column (or key) called prompt, or write a template."
+                + (f" Did you mean prompt by {near[0]}?" if near else ""),
             )
         return text
 
@@ -188,10 +193,15 @@ class Row:
 
     def _refuse(self, field: str, expected: str, value: object) -> NoReturn:
         said = repr(value)
+        action = "Correct that value, or leave it out."
+        if isinstance(value, str) and _ROUNDED.fullmatch(value.strip()):
+            action = (
+                "Excel has rounded it: give the column the format Text, and type the number again."
+            )
         raise InvalidPrompts(
             f"{expected} for {field}",
             f"{said if len(said) <= 60 else said[:57] + '...'} at {self.place(field)}",
-            "Correct that value, or leave it out.",
+            action,
         )
 
 
@@ -215,7 +225,10 @@ def _integer(value: object) -> int | None:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    if not _NUMBER.fullmatch(text := str(value).strip()):
+    text = str(value).strip()
+    if _DECIMAL_COMMA.fullmatch(text):
+        text = text.replace(",", ".")
+    if not _NUMBER.fullmatch(text):
         return None
     return number if math.isfinite(number := float(text)) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import accumulate, chain
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from typing import NamedTuple
 from ..errors import InvalidPrompts
 from .rows import SYNONYMS, Row, fields, normal, place
 from .text_files import Line
+
+_SEPARATOR = re.compile(r'"?sep=([^"\n])"?\s*', re.IGNORECASE)
 
 
 class Record(NamedTuple):
@@ -31,6 +34,10 @@ def table_rows(lines: Iterator[Line], source: str, delimiters: str) -> Iterator[
             the header names a field twice; the message names its place.
     """
     first = next((line for line in lines if line.text.strip()), None)
+    if first and (said := _SEPARATOR.fullmatch(first.text)):
+        # Excel's own line, for itself.
+        delimiters = said[1]
+        first = next((line for line in lines if line.text.strip()), None)
     if first is None:
         return
     delimiter = max(delimiters, key=lambda sign: _known(first.text, sign))
@@ -50,6 +57,17 @@ def table_rows(lines: Iterator[Line], source: str, delimiters: str) -> Iterator[
             yield Row(
                 source, record.places[0][0], named, dict(zip(names, record.places, strict=False))
             )
+
+
+def is_tabbed(lines: Iterator[Line]) -> bool:
+    """Whether the first line names columns, with tabs between: Excel's "Unicode Text" (.txt).
+
+    One that has the prompt is called so, since a prompt of that one word is no prompt.
+    """
+    first = next((line.text for line in lines if line.text.strip()), "")
+    cells = [normal(cell.strip(' "\n')) for cell in first.split("\t")]
+    named = [SYNONYMS.get(cell) for cell in cells]
+    return cells == ["prompt"] or (len(cells) > 1 and "prompt" in named)
 
 
 def _known(header: str, delimiter: str) -> int:

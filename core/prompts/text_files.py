@@ -5,13 +5,16 @@ from __future__ import annotations
 import codecs
 import io
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InvalidPrompts
 
-_logger = logging.getLogger("batch_sdxl")
+#: Takes what a person should know of a source, where nobody else wants to.
+tell = logging.getLogger("batch_sdxl").warning
 
 #: Starts of files that tell their encoding; the longer one first where one starts another.
 _MARKS = {
@@ -22,6 +25,10 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _CHUNK = 1 << 16
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_LONG_RUN = re.compile(rb"[\x80-\xff]{4}")
+#: What Windows saves where letters are not Latin.
+_CODE_PAGES = ["cp1251", "gb18030", "cp932", "cp949", "big5"]
 
 
 class Line(NamedTuple):
@@ -36,13 +43,23 @@ class Line(NamedTuple):
     number: int
 
 
-def read_lines(path: Path) -> Iterator[Line]:
-    """The lines of a file, never more than one in memory.
+def text_file(path: Path, tell: Callable[[str], None] = tell) -> Callable[[], Iterator[Line]]:
+    """A file's lines, as often as they are asked for, never more than one in memory.
+
+    Args:
+        path: of the file.
+        tell: takes what was assumed of its encoding.
 
     Raises:
-        InvalidPrompts: it cannot be read, or is no text.
+        InvalidPrompts: it cannot be read, or (once its lines are asked for) is no text.
     """
     encoding = detect_encoding(path)
+    if encoding not in {"utf-8", *_MARKS.values()}:
+        tell(f"{path.name} is not UTF-8: read as {encoding}")
+    return lambda: _lines(path, encoding)
+
+
+def _lines(path: Path, encoding: str) -> Iterator[Line]:
     number = 0
     try:
         with path.open(encoding=encoding) as file:
@@ -65,29 +82,59 @@ def text_lines(text: str) -> Iterator[Line]:
 
 
 def detect_encoding(path: Path) -> str:
-    """UTF-8, -16 or -32 by the mark at its start, else UTF-8 if it is that, else Latin-1.
+    """A name that Python knows: of UTF-8, -16 or -32, else of what a system's programs save.
+
+    A mark at the start tells, then the bytes. Windows-1252 is what is left: Excel saves it in
+    Western countries.
 
     Raises:
         InvalidPrompts: it cannot be read.
     """
+    chunk = b""
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            chunk = file.read(_CHUNK)
             for mark, encoding in _MARKS.items():
-                if start.startswith(mark):
+                if chunk.startswith(mark):
                     return encoding
+            if b"\0" in chunk:
+                return _unmarked_utf16(chunk) or "utf-8"
             decoder = codecs.getincrementaldecoder("utf-8")()
-            chunk = start
             while chunk:
                 decoder.decode(chunk)
                 chunk = file.read(_CHUNK)
             decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        _logger.warning("%s is not UTF-8: read as Latin-1", path.name)
-        return "latin-1"
+        return _code_page(chunk)
     except OSError as error:
         raise InvalidPrompts("a file that can be read", f"{path} ({error})", "Check it.") from None
     return "utf-8"
+
+
+def _unmarked_utf16(chunk: bytes) -> str | None:
+    """UTF-16 of one byte order or the other, if the bytes are text in it."""
+    for encoding, zeros, others in (
+        ("utf-16-le", chunk[1::2], chunk[::2]),
+        ("utf-16-be", chunk[::2], chunk[1::2]),
+    ):
+        if b"\0" in zeros and b"\0" not in others and len(zeros) == len(others):
+            with suppress(UnicodeDecodeError):
+                if not _CONTROL.search(codecs.getincrementaldecoder(encoding)().decode(chunk)):
+                    return encoding
+    return None
+
+
+def _code_page(chunk: bytes) -> str:
+    """The encoding of bytes that are no Unicode.
+
+    Western texts have few letters beyond ASCII in a row, and statistics take them for anything.
+    """
+    if _LONG_RUN.search(chunk):
+        from charset_normalizer import from_bytes
+
+        if found := from_bytes(chunk, cp_isolation=_CODE_PAGES).best():
+            return found.encoding
+    return "windows-1252"
 
 
 def check_text(text: str, where: str) -> str:

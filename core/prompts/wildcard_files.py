@@ -15,10 +15,15 @@ import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InvalidPrompts
-from .text_files import read_lines
+from .text_files import text_file
 from .variants import Choice, Wildcard, parse_option
+from .yaml_file import compose, node_place
+
+if TYPE_CHECKING:
+    import yaml  # type: ignore[import-untyped]
 
 SUFFIXES = (".txt", ".yaml", ".yml")
 
@@ -137,66 +142,48 @@ def _origin(source: Path | Values, folder: Path) -> str:
 
 
 def _text_values(path: Path) -> Iterator[tuple[str, str]]:
-    for line in read_lines(path):
+    for line in text_file(path)():
         value = line.text.strip()
         if value and not value.startswith("#"):
             yield value, f"{path.name}:{line.number}"
 
 
 def _yaml_values(path: Path, inner: Path) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Name and value of each text in lists below keys.
-
-    Read event by event, so that neither depth nor repeated references can blow up.
-    """
-    import yaml  # type: ignore[import-untyped]
-
-    text = "".join(line.text for line in read_lines(path))
-    keys: list[str | None] = []
-    in_list = False
-    try:
-        for event in yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
-            place = f"{inner.as_posix()}:{event.start_mark.line + 1}"
-            if isinstance(event, yaml.ScalarEvent):
-                if keys and keys[-1] is None:
-                    keys[-1] = event.value
-                    continue
-                if not keys:
-                    raise _not_a_list(place, "a single text")
-                name = "/".join(str(key).strip("/ ") for key in keys)
-                for line in event.value.splitlines():
-                    if line.strip():
-                        yield name, (line.strip(), place)
-            elif isinstance(event, yaml.MappingStartEvent):
-                if in_list or (keys and keys[-1] is None):
-                    raise _not_a_list(place, "keys in a list" if in_list else "a key of keys")
-                keys.append(None)
-                continue
-            elif isinstance(event, yaml.MappingEndEvent):
-                keys.pop()
-            elif isinstance(event, yaml.SequenceStartEvent):
-                if in_list or not keys or keys[-1] is None:
-                    raise _not_a_list(place, "a list within a list" if keys else "a list alone")
-                in_list = True
-                continue
-            elif isinstance(event, yaml.SequenceEndEvent):
-                in_list = False
-            elif isinstance(event, yaml.AliasEvent):
-                raise _not_a_list(place, f"the reference *{event.anchor}")
-            if keys and not in_list:
-                keys[-1] = None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None else f":{mark.line + 1}:{mark.column + 1}"
-        raise InvalidPrompts(
-            "YAML: keys with lists of texts",
-            f"{inner.as_posix()}{line}, {getattr(error, 'problem', None) or 'which is not YAML'}",
-            "Correct that place; texts with { or : in them need quotes.",
-        ) from None
+    """Name and value of each text in lists below keys."""
+    source = inner.as_posix()
+    root = compose(text_file(path)(), source)
+    return iter(()) if root is None else _below(root, (), source)
 
 
-def _not_a_list(place: str, got: str) -> InvalidPrompts:
+def _below(
+    node: yaml.Node, names: tuple[str, ...], source: str
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    """What is in a mapping of keys to texts, lists of texts, and mappings in turn."""
+    if node.id != "mapping":
+        kind = "a list alone" if node.id == "sequence" else "a single text"
+        raise _not_a_list(source, node, kind)
+    for key, value in node.value:
+        if key.id != "scalar":
+            raise _not_a_list(source, key, "a key of keys")
+        path = (*names, key.value.strip("/ "))
+        if value.id == "mapping":
+            yield from _below(value, path, source)
+            continue
+        for one in value.value if value.id == "sequence" else [value]:
+            if one.id != "scalar":
+                kind = "keys in a list" if one.id == "mapping" else "a list within a list"
+                raise _not_a_list(source, one, kind)
+            for line in one.value.splitlines():
+                if line.strip():
+                    where = f"{source}:{one.start_mark.line + 1}"
+                    yield "/".join(path), (line.strip(), where)
+
+
+def _not_a_list(source: str, node: yaml.Node, got: str) -> InvalidPrompts:
     return InvalidPrompts(
-        "keys with lists of texts", f"{got} at {place}", "Write for example:  animal: [cat, dog]"
+        "keys with lists of texts",
+        f"{got} at {node_place(source, node)}",
+        "Write for example:  animal: [cat, dog]",
     )
 
 

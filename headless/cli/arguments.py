@@ -72,7 +72,7 @@ _EXAMPLES = """examples:
   batch-sdxl run portrait.json
   batch-sdxl run portrait.json --set "Seed List.seeds=100..115" --set 5.steps=30
   batch-sdxl generate --prompts "a red circle" --seeds "random(8, from=7)"
-  batch-sdxl generate --prompts prompts.txt --seeds 1..4 --combine product --json
+  batch-sdxl generate --prompts prompts.csv --seeds 1..4 --combine product --json
   batch-sdxl doctor
 """
 
@@ -181,12 +181,19 @@ def _add_generate(commands: Commands) -> None:
     )
     parser.add_argument(
         "--prompts",
-        required=True,
         metavar="FILE_OR_TEXT",
-        help="a .txt file, or text; one prompt a line",
+        help="what Prompt List takes: a file (txt, csv, tsv, xlsx, json, jsonl, yaml), a folder of "
+        "pictures or texts, or text, one prompt a line (default: what --images says of each)",
     )
     parser.add_argument(
-        "--seeds", required=True, metavar="EXPR", help='like 7 or "1, 5, 9" or "random(8, from=7)"'
+        "--seeds",
+        metavar="EXPR",
+        help='like 7 or "1, 5, 9" or "random(8, from=7)" (default: those of the prompts\' rows)',
+    )
+    parser.add_argument(
+        "--on-error",
+        metavar="HOW",
+        help="stop at a picture that does not say its prompt, or skip it (default: stop)",
     )
     parser.add_argument(
         "--images", nargs="+", metavar="PATH", help="folders or files to start from"

@@ -63,25 +63,37 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _generate(args: argparse.Namespace) -> int:
-    from . import photos, recipe
+    from . import photos, prompt_source, recipe
     from .session import Session
 
     options = {name: value for name, value in vars(args).items() if name in recipe.TARGETS}
-    options["prompts"] = _text(options["prompts"])
     loras = [_lora(text) for text in getattr(args, "lora", [])]
-    folders = []
-    if "images" in options:
+    images = [Path(text).resolve() for text in options.get("images", [])]
+    given = options.pop("prompts", str(images[0]) if len(images) == 1 else None)
+    if given is None:
+        raise InvalidPrompts(
+            "--prompts, or --images with pictures that say theirs",
+            "neither",
+            'Write for example: --prompts "a red circle"',
+        )
+    file = prompt_source.find(given)
+    if "seeds" not in options:
+        prompt_source.require_seeds(given, file, options.get("on_error", "stop"))
+    folders, names = prompt_source.below_roots(*images, *([] if file is None else [file]))
+    if images:
         # The node looks below the host's folders only; these a person has named.
-        paths = [Path(text).resolve() for text in options["images"]]
-        folders = [path.parent for path in paths]
-        own = len(paths) == 1
-        options["images"] = "\n".join(f"./{p.name}" if own else p.as_posix() for p in paths)
+        options["images"] = "\n".join(names[: len(images)])
         if not {"width", "height"} & options.keys() and options.get("fit") != "bucket":
-            photos.check(paths)
+            photos.check(images)
+    if file is None:
+        options["prompts"] = given
+    else:
+        options["prompt_file"] = names[-1]
     named = {*options.values(), *(name for name, _ in loras)}
     with Session(
         folders, args.output, args.json, args.allow, named=named, download=True
     ) as session:
+        session.tell(prompt_source.said(given, file))
         for line in recipe.unused(options):
             session.tell(line)
         session.produce(recipe.graph(session.catalog, options, loras))
@@ -137,18 +149,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not found:
         raise InvalidRequest("NAME=VALUE after --set", repr(text), "Write for example steps=30.")
     return name.strip(), value
-
-
-def _text(file_or_text: str) -> str:
-    """The content of a .txt file, else the text itself."""
-    if not file_or_text.endswith(".txt") or "\n" in file_or_text:
-        return file_or_text
-    try:
-        return Path(file_or_text).read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InvalidPrompts(
-            "a text file in UTF-8", f"{file_or_text} ({error})", "Check its name and its encoding."
-        ) from error
 
 
 def _quieten() -> None:

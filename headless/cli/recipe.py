@@ -20,6 +20,8 @@ _NODES = {
     "5": "BatchSDXL_BatchGenerate",
     "6": "BatchSDXL_SaveImageBatch",
 }
+#: Nodes that are there if their option is given.
+_OPTIONAL = {"3": "seeds", "4": "images"}
 _IMAGES = "4"
 
 #: (node, input) -> (node, output).
@@ -39,6 +41,8 @@ _CHOSEN = {("5", "empty_negative"): "auto"}
 #: Option of the command -> the input that it sets.
 TARGETS = {
     "prompts": ("2", "text"),
+    "prompt_file": ("2", "file"),
+    "on_error": ("2", "on_error"),
     "seeds": ("3", "seeds"),
     "negative_prompt": ("2", "negative_prompt"),
     "model": ("1", "model_name"),
@@ -77,7 +81,8 @@ def graph(
         InvalidRequest: an option needs another one.
     """
     _check(options)
-    used = {key: kind for key, kind in _NODES.items() if key != _IMAGES or "images" in options}
+    left_out = {key for key, option in _OPTIONAL.items() if option not in options}
+    used = {key: kind for key, kind in _NODES.items() if key not in left_out}
     nodes = {node_id: _node(catalog, node_id, used) for node_id in used}
     for name, strength in loras:
         key = str(len(_NODES) + 1 + len(nodes) - len(used))

@@ -9,6 +9,7 @@ import pytest
 from batch_sdxl import nodes
 from batch_sdxl.headless.cli import bar
 from batch_sdxl.headless.cli.main import main
+from batch_sdxl.headless.cli.session import Session
 from batch_sdxl.tests.records import make_record
 from PIL import Image
 from rich.console import Console
@@ -139,7 +140,7 @@ def test_run_that_does_not_finish(
         [],
         ["run"],
         ["dance"],
-        ["generate", "--prompts", "x"],
+        ["generate", "--prompt", "x", "--bogus"],
         ["run", "a.json", "--bogus"],
         ["doctor", "--size", "100x64"],
         ["doctor", "--size", "big"],
@@ -248,7 +249,13 @@ def test_generate_starts_from_a_folder_anywhere(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--prompts", "none.txt", "--seeds", "1"], "Expected: a text file in UTF-8"),
+        (["--prompts", "none.txt", "--seeds", "1"], "'none.txt', which is not there"),
+        (["--prompts", "none/here", "--seeds", "1"], "'none/here', which is not there"),
+        (["--prompts", "table.cvs", "--seeds", "1"], "'table.cvs', which is not there"),
+        (["--prompts", "my rows.tsv", "--seeds", "1"], "'my rows.tsv', which is not there"),
+        (["--prompts", "x"], "--seeds, or a seed in each row of the prompts"),
+        (["--prompts", "--prompt a --seed 5\nb"], "neither for line 2, character 1"),
+        ([], "--prompts, or --images with pictures that say theirs"),
         (["--prompts", "x", "--seeds", "1..y"], "y' at line 1"),
         (
             ["--prompts", "x", "--seeds", "1", "--steps", "few"],
@@ -264,6 +271,76 @@ def test_generate_checks_before_it_loads_anything(
     out, err = capsys.readouterr()
     assert out == ""
     assert said in err
+
+
+@pytest.fixture
+def asked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[Json, str]]:
+    """What `generate` puts into its nodes, and what it says; nothing is run."""
+
+    def ask(*arguments: str) -> tuple[Json, str]:
+        graphs: list[Any] = []
+        monkeypatch.setattr(Session, "produce", lambda self, graph: graphs.append(graph))
+        assert main(["generate", *arguments]) == 0
+        (made,) = graphs
+        inputs = {node.class_type.split("_")[1]: node.inputs for node in made.nodes.values()}
+        return inputs, capsys.readouterr().err
+
+    return ask
+
+
+def test_generate_takes_files_for_files_and_texts_for_texts(
+    folder: Path, tmp_path: Path, asked: Callable[..., tuple[Json, str]]
+) -> None:
+    (folder / "a.csv").write_text("prompt,seed\na,5\n")
+    (folder / "texts").mkdir()
+    (folder / "texts" / "a.txt").write_text("a\n")
+    (tmp_path / "my rows.jsonl").write_text('{"prompt": "a"}\n')
+    for given, name in (("a.csv", "a.csv"), ("texts", "texts"), ("../my rows.jsonl", None)):
+        inputs, err = asked("--prompts", given, "--seeds", "1")
+        assert inputs["PromptList"]["file"] == f"./{name or 'my rows.jsonl'}"
+        assert err.startswith(f"Prompts: the {'folder' if given == 'texts' else 'file'} ")
+    for text in (
+        "a red/blue circle",
+        "a circle",
+        "x.txt\ny",
+        "a,b/c",
+        "--prompt a/b",
+        "so.",
+        "a v1.5 fox",
+    ):
+        inputs, err = asked("--prompts", text, "--seeds", "1")
+        assert (inputs["PromptList"]["text"], inputs["PromptList"]["file"]) == (text, "")
+        assert err.startswith("Prompts: the text ")
+
+
+def test_generate_takes_the_seeds_of_rows_where_none_are_given(
+    folder: Path, asked: Callable[..., tuple[Json, str]]
+) -> None:
+    (folder / "a.csv").write_text("prompt,seed\na,5\nb,6\n")
+    inputs, _ = asked("--prompts", "a.csv")
+    assert "SeedList" not in inputs
+    assert "seeds" not in inputs["BatchGenerate"]
+    inputs, _ = asked("--prompts", "--prompt a --seed 5")
+    assert "SeedList" not in inputs
+
+
+def test_generate_takes_captions_for_prompts(
+    folder: Path, tmp_path: Path, asked: Callable[..., tuple[Json, str]]
+) -> None:
+    for place in (folder / "captioned", tmp_path / "captioned"):
+        place.mkdir()
+        Image.new("RGB", (8, 8)).save(place / "1.png")
+        (place / "1.txt").write_text("a circle")
+    inputs, err = asked("--images", "captioned", "--seeds", "1", "--on-error", "skip")
+    assert inputs["PromptList"]["file"] == inputs["LoadImageBatch"]["folder"] == "./captioned"
+    assert inputs["PromptList"]["on_error"] == "skip"
+    assert "captioned" in err
+    # Two folders of one name are told apart.
+    inputs, _ = asked("--images", "../captioned", "--prompts", "captioned", "--seeds", "1")
+    assert inputs["PromptList"]["file"] == "./work/captioned"
+    assert inputs["LoadImageBatch"]["folder"] == "./captioned"
 
 
 def test_bar_on_a_terminal_shows_images_steps_and_speed() -> None:
