@@ -126,7 +126,9 @@ def test_an_image_takes_one_row(example: str, tiny: Model) -> None:
     own = settings(example)
     requests = [ImageRequest(prompt="x", seed=seed, **own) for seed in range(4)]
     rows: list[int] = []
-    hook = tiny.unet.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    hook = tiny.unet.register_forward_pre_hook(
+        lambda _, __, inputs: rows.append(len(inputs["sample"])), with_kwargs=True
+    )
     try:
         list(Engine(tiny, geometry=Geometry(4)).generate(requests))
     finally:

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 SEED = 5
 CFG = 5.0
-PROMPT, NEGATIVE = "a red circle on a blue background", ""
+# Not empty: what an empty negative prompt means is each program's own.
+PROMPT, NEGATIVE = "a red circle on a blue background", "a green star"
 
 
 def comfyui() -> Any:
