@@ -248,8 +248,8 @@ def test_the_documented_form_is_the_declared_one() -> None:
 def line(one: Declaration) -> str:
     """A field's line of the table."""
     said = [one.only.says] if one.only.says else []
-    if one.unless == 0:
-        said.append("it is not 0")
+    if one.unless in (0, "empty"):
+        said.append(f"it is not {one.unless or 0}")
     when = f"if {' and '.join(said)}" if said else "always" if one.pixels else "never"
     words = ", ".join(f"`{word}`" for word in (one.comfyui, one.a1111) if word)
     return f"| `{one.name}` | {one.kind.range} | {when} | {words} |"

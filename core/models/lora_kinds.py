@@ -104,9 +104,8 @@ def _glora(parts: Parts, weight: torch.Tensor) -> tuple[torch.Tensor, int | None
         columns = weight.flatten(2).movedim(1, -1) if weight.ndim > 2 else weight
         product = columns @ a1.flatten(1) @ a2.flatten(1)
         product = product.movedim(-1, 1) if weight.ndim > 2 else product
-    return product.reshape(weight.shape) + (b1.flatten(1) @ b2.flatten(1)).reshape(
-        weight.shape
-    ), rank
+    added = b1.flatten(1) @ b2.flatten(1)
+    return product.reshape(weight.shape) + added.reshape(weight.shape), rank
 
 
 def _tucker(core: torch.Tensor, inner: torch.Tensor, outer: torch.Tensor) -> torch.Tensor:

@@ -41,9 +41,11 @@ class LoraSpec:
         """Check all of it.
 
         Raises:
-            InvalidRequest: a weight is not a finite number.
+            InvalidRequest: a weight is not a finite number, or skip_unknown no truth value.
         """
         object.__setattr__(self, "path", _text("the path of a LoRA", self.path))
+        if not isinstance(self.skip_unknown, bool):
+            raise _refusal("true or false for skip_unknown", repr(self.skip_unknown))
         given = [self.weight] if self.text_weight is None else [self.weight, self.text_weight]
         if not all(map(_is_finite, given)):
             raise InvalidRequest(

@@ -7,7 +7,7 @@ embedding:name  a textual inversion, where it begins a word
 BREAK           the rest starts a new part of 75 tokens
 
 All but the last are ComfyUI's and mean what they mean there, for brackets without a partner too;
-`tests/test_text_comfyui.py` measures it. BREAK is AUTOMATIC1111's; in ComfyUI it is a word.
+`tests/comfyui/test_prompts.py` measures it. BREAK is AUTOMATIC1111's; in ComfyUI it is a word.
 """
 
 from __future__ import annotations
