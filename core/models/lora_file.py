@@ -180,7 +180,9 @@ def _names(component: str, path: str, module: Any) -> Iterator[str]:
     """The names that files have for a module."""
     yield path
     if component == "unet":
-        yield original_name(path, module.config.layers_per_block)
+        layers = module.config.layers_per_block
+        if isinstance(layers, int):  # else the original code has no such UNet
+            yield original_name(path, layers)
     else:
         # Newer transformers name CLIPTextModel's parts without `text_model.`.
         yield f"text_model.{path}"
