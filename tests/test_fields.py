@@ -49,10 +49,12 @@ FULL: dict[str, Any] = {
     "strength": 0.7,
 }
 
-#: Another value for each; sides of an image start from noise, since an image brings its own.
+#: Another value for each; sides of an image start from noise, since an image brings its own, and
+#: what stands for no negative prompt goes without one.
 OTHERS: dict[str, dict[str, Any]] = {
     "prompt": {"prompt": "a blue square"},
     "negative_prompt": {"negative_prompt": ""},
+    "empty_negative": {"empty_negative": "empty"},
     "clip_skip": {"clip_skip": 0},
     "width": {"width": 72},
     "height": {"height": 72},
@@ -76,6 +78,8 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 def full(name: str = "", **changes: Any) -> SizedRequest:
     base = FULL | ({"image": None} if name in ("width", "height") else {})
+    if name == "empty_negative":
+        base |= {"negative_prompt": "", "empty_negative": "zeros"}
     return SizedRequest(**base | changes)
 
 
