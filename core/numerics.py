@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -145,8 +146,20 @@ def _cuda_libraries() -> dict[str, Any]:
 def device_class(device: torch.device) -> str:
     """What devices that compute alike have in common."""
     if device.type != "cuda":
-        return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+        capability = torch.backends.cpu.get_cpu_capability()
+        return f"{device.type} {platform.machine()} {capability} {_processor()}".rstrip()
     properties = torch.cuda.get_device_properties(device)
     architecture = f"sm_{properties.major}{properties.minor}"
     # Libraries plan by the number of multiprocessors, which partitioned cards have fewer of.
     return f"cuda {properties.name} {architecture} {properties.multi_processor_count} SMs"
+
+
+@cache
+def _processor() -> str:
+    """The CPU's model: by it, and its caches, libraries choose kernels and parts of a matrix."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return platform.processor()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,12 @@ from batch_sdxl.core.engine.conditions.size import SizeCondition
 from batch_sdxl.core.engine.conditions.text import TextCondition
 from batch_sdxl.core.engine.denoiser import Denoiser
 from batch_sdxl.core.engine.rows import Rows
-from batch_sdxl.core.models.row_linear import RowLinear, use_row_linears
+from batch_sdxl.core.models.row_linear import (
+    RowLinear,
+    TokenLinear,
+    each_row_alone,
+    use_row_linears,
+)
 from batch_sdxl.core.pinning import pinned
 
 
@@ -59,7 +65,9 @@ def test_calls_are_as_small_as_the_machine_allows(fresh: Model) -> None:
 
 def sizes_that_agree(denoise: Denoiser, model: Model) -> list[int]:
     """Those whose calls have the bits of a call of 8, with 8 itself."""
-    with pinned(model.device):
+    denoise(some_rows(model, 8), Geometry(8))  # sees whether rows have to be taken alone
+    (seen,) = denoise._seen.values()
+    with pinned(model.device), each_row_alone(seen.alone):
         full = denoise._call(some_rows(model, 8))
         return [
             size
@@ -145,13 +153,13 @@ def test_a_kind_of_conditions_of_ones_own_takes_part(tiny: Model) -> None:
     assert torch.equal(denoise(shifted, Geometry(4)), denoise(by_hand, Geometry(4)))
 
 
-def test_linear_layers_over_whole_rows_are_those_that_know_it(fresh: Model) -> None:
+def test_linear_layers_are_those_that_know_what_they_are_over(fresh: Model) -> None:
     seen: dict[bool, set[type]] = {True: set(), False: set()}
     for module in fresh.unet.modules():
         if isinstance(module, torch.nn.Linear):
             module.register_forward_pre_hook(lambda m, args: seen[args[0].ndim == 2].add(type(m)))
     Denoiser(fresh)(some_rows(fresh, 2), Geometry(2))
-    assert seen == {True: {RowLinear}, False: {torch.nn.Linear}}
+    assert seen == {True: {RowLinear}, False: {TokenLinear}}
 
 
 def test_the_unet_keeps_its_weights_and_has_no_hooks(fresh: Model) -> None:
@@ -178,3 +186,39 @@ def test_copies_and_other_dtypes_keep_the_layers(fresh: Model) -> None:
     copied = copy.deepcopy(fresh.unet).to(torch.bfloat16)
     assert isinstance(copied.time_embedding.linear_1, RowLinear)
     assert copied.time_embedding.linear_1.weight.dtype == torch.bfloat16
+
+
+def test_rows_taken_alone_have_the_bits_of_each(fresh: Model) -> None:
+    use_row_linears(fresh.unet)
+    layer = next(m for m in fresh.unet.modules() if isinstance(m, TokenLinear))
+    tokens = torch.randn(8, 16, layer.in_features)
+    with torch.inference_mode(), each_row_alone(True):
+        together = layer(tokens)
+        assert all(torch.equal(layer(tokens[k : k + 1]), together[k : k + 1]) for k in range(8))
+    torch.testing.assert_close(together, layer(tokens))
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_where_places_matter_each_row_is_taken_alone(
+    fresh: Model, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine on which the last tokens of a matrix are added up in another order."""
+    plain = torch.nn.functional.linear
+
+    def uneven(x: torch.Tensor, weight: torch.Tensor, bias: Any = None) -> torch.Tensor:
+        result = plain(x, weight, bias)
+        if x.ndim == 3 and len(x) > 1:
+            result[-1] += 1e-6
+        return result
+
+    monkeypatch.setattr(torch.nn.functional, "linear", uneven)
+    denoise = Denoiser(fresh)
+    for _ in range(2):
+        rows = denoise(some_rows(fresh, count), Geometry(8))
+        for place, row in enumerate(rows):
+            (alone,) = denoise(some_rows(fresh, count).map(partial(one, place)), Geometry(8))
+            assert torch.equal(alone, row)
+
+
+def one(place: int, tensor: torch.Tensor) -> torch.Tensor:
+    return tensor[place : place + 1]

@@ -79,5 +79,5 @@ def test_input_images_are_not_written_to(render: Render) -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 3, -2])
 def test_a_geometry_has_an_even_number_of_rows(rows: int) -> None:
-    with pytest.raises(ValueError, match="even number"):
+    with pytest.raises(ValueError, match="a multiple of 2"):
         Geometry(rows=rows)
