@@ -206,13 +206,14 @@ def _calls(
 
 def whole_images(session: Session, budget: Budget) -> None:
     """Ours against diffusers' list call and its loop: images/s, guided, from text to pixels."""
-    *others, largest = session.scale.rows
-    _images(session, budget, session.half[0], (others[-1], largest, others[-2]))
+    usual = session.scale.few[-1]
+    rows = dict.fromkeys((usual, session.scale.rows[-1], usual // 2))
+    _images(session, budget, session.half[0], tuple(rows))
 
 
 def whole_images_in_the_other_half(session: Session, budget: Budget) -> None:
     """The same in bf16, at the usual rows."""
-    _images(session, budget, session.half[1], session.scale.rows[-2:-1])
+    _images(session, budget, session.half[1], session.scale.few[-1:])
 
 
 def _images(session: Session, budget: Budget, dtype: str, all_rows: tuple[int, ...]) -> None:
@@ -257,7 +258,7 @@ def decoding(session: Session, budget: Budget) -> None:
 def waiting(session: Session, budget: Budget) -> None:
     """Where a run's time goes between and within the UNet calls."""
     model = session.model(session.half[0])
-    rows = session.scale.rows[-2]
+    rows = session.scale.few[-1]
     requests = contestants.uniform(rows // 2, 3, session.scale.pixels[0])
     for part, row in gaps.rows(Engine(model, geometry=Geometry(rows)), requests):
         session.add(part, rows=rows, **row)

@@ -31,7 +31,7 @@ def measure(folder: Path, *arguments: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_all_parts_of_the_gpu_script_run(tmp_path: Path) -> None:
-    found = measure(tmp_path, "--minutes", "3", "--parts", *QUICK)
+    found = measure(tmp_path, "--minutes", "9", "--parts", *QUICK)
     assert [row["name"] for row in found["parts"]] == QUICK
     assert {row["outcome"] for row in found["parts"]} == {"done"}
     calls = found["promise: calls and images"]
