@@ -267,13 +267,11 @@ def waiting(session: Session, budget: Budget) -> None:
 def memory(session: Session, budget: Budget) -> None:
     """The peak of a run beside what `batch-sdxl doctor` says it will be."""
     from batch_sdxl.core.models.footprint import footprint
-    from batch_sdxl.core.models.model import find_model, open_model
 
-    if session.scale.model not in ("true", "small"):
-        return  # doctor reads models that lie on disk, and SDXL as it was published
-    source = None if session.scale.model == "true" else open_model(find_model("demo"))
+    if session.scale.model != "true":
+        return  # the estimate is of SDXL as it was published
     model = session.model(session.half[0])
-    needs = footprint(source, model.dtype)
+    needs = footprint(None, model.dtype)
     for pixels in (*session.scale.pixels, session.scale.pixels[0] * 3 // 2):
         if not budget.left:
             return
