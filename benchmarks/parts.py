@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from batch_sdxl.core import Engine, Geometry
 from batch_sdxl.core.numerics import device_class
+from batch_sdxl.core.pinning import pinned
 
 from . import contestants, gaps, promise, vae
 from .calls import call_unet, captured, unet_inputs
 from .clock import Budget, peak_memory, seconds, wait_for
-from .flags import SETTINGS, engine_settings
+from .flags import SETTINGS
 from .session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +58,7 @@ def promises(session: Session, budget: Budget) -> None:
         for pixels in session.scale.pixels:
             if not budget.left:
                 return
-            with engine_settings(session.device):
+            with pinned(session.device):
                 verdict = promise.judge(model, pixels, session.scale.few)
             rows = session.scale.few[-1]
             differ, largest = promise.images(model, pixels, rows, 2, rows // 2 + 2)
@@ -80,7 +81,7 @@ def operations_of_a_call(session: Session, budget: Budget) -> None:
                 break
             counts = list(session.scale.few)
             model = session.model(dtype)
-            with engine_settings(session.device):
+            with pinned(session.device):
                 seen, found = promise.try_operations(model, pixels, counts, time_left)
             place = {"dtype": dtype, "pixels": pixels}
             for finding, used in found:
@@ -146,7 +147,7 @@ def compiled(session: Session, budget: Budget) -> None:
     torch._dynamo.reset()
     unet.to(memory_format=torch.channels_last)
     limits = torch._dynamo.config.patch(recompile_limit=64, accumulated_recompile_limit=1024)
-    with engine_settings(session.device), limits:
+    with pinned(session.device), limits:
         blocks = "compiled blocks, channels-last"
         unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
         _calls(session, budget, blocks, dtype, unet, (most, least))
@@ -180,7 +181,7 @@ def _calls(
         if not budget.left:
             return
         inputs = unet_inputs(model, rows, pixels)
-        with engine_settings(session.device), torch.inference_mode():
+        with pinned(session.device), torch.inference_mode():
             begin = time.perf_counter()
             expected = call_unet(unet, inputs)
             call: Callable[[], Any] = (
