@@ -7,12 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
+from batch_sdxl.core.pinning import pinned
 from torch.nn.attention import SDPBackend, sdpa_kernel
-
-try:
-    from batch_sdxl.core.pinning import pinned as engine_settings
-except ImportError:  # a checkout from before it had that name, to be compared with
-    from batch_sdxl.core.numerics import deterministic as engine_settings
 
 Setting = Callable[[torch.device], AbstractContextManager[Any]]
 
@@ -34,7 +30,7 @@ def attributes(owner: Any, **values: Any) -> Iterator[None]:
 def _with(device: torch.device, *others: AbstractContextManager[Any]) -> Iterator[None]:
     """The engine's flags, and others within them."""
     with ExitStack() as stack:
-        for context in (engine_settings(device), *others):
+        for context in (pinned(device), *others):
             stack.enter_context(context)
         yield
 
@@ -96,7 +92,7 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 #: Name -> what it sets. The engine's own come first; all but torch's own are set on top of them.
 SETTINGS: dict[str, Setting] = {
-    "engine": lambda device: engine_settings(device),
+    "engine": lambda device: pinned(device),
     "torch's own": _as_torch_is,
     "cudnn.benchmark": lambda device: _with(
         device, attributes(torch.backends.cudnn, benchmark=True)

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from batch_sdxl.core import Engine, Geometry
 from batch_sdxl.core.numerics import device_class
+from batch_sdxl.core.pinning import pinned
 
 from . import contestants, gaps, promise, vae
 from .calls import call_unet, captured, unet_inputs
 from .clock import Budget, peak_memory, seconds, wait_for
-from .flags import SETTINGS, engine_settings
+from .flags import SETTINGS
 from .session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +58,7 @@ def promises(session: Session, budget: Budget) -> None:
         for pixels in session.scale.pixels:
             if not budget.left:
                 return
-            with engine_settings(session.device):
+            with pinned(session.device):
                 verdict = promise.judge(model, pixels, session.scale.few)
             rows = session.scale.few[-1]
             differ, largest = promise.images(model, pixels, rows, 2, rows // 2 + 2)
@@ -80,7 +81,7 @@ def operations_of_a_call(session: Session, budget: Budget) -> None:
                 break
             counts = list(session.scale.few)
             model = session.model(dtype)
-            with engine_settings(session.device):
+            with pinned(session.device):
                 seen, found = promise.try_operations(model, pixels, counts, time_left)
             place = {"dtype": dtype, "pixels": pixels}
             for finding, used in found:
@@ -146,7 +147,7 @@ def compiled(session: Session, budget: Budget) -> None:
     torch._dynamo.reset()
     unet.to(memory_format=torch.channels_last)
     limits = torch._dynamo.config.patch(recompile_limit=64, accumulated_recompile_limit=1024)
-    with engine_settings(session.device), limits:
+    with pinned(session.device), limits:
         blocks = "compiled blocks, channels-last"
         unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
         _calls(session, budget, blocks, dtype, unet, (most, least))
@@ -180,7 +181,7 @@ def _calls(
         if not budget.left:
             return
         inputs = unet_inputs(model, rows, pixels)
-        with engine_settings(session.device), torch.inference_mode():
+        with pinned(session.device), torch.inference_mode():
             begin = time.perf_counter()
             expected = call_unet(unet, inputs)
             call: Callable[[], Any] = (
@@ -206,13 +207,14 @@ def _calls(
 
 def whole_images(session: Session, budget: Budget) -> None:
     """Ours against diffusers' list call and its loop: images/s, guided, from text to pixels."""
-    *others, largest = session.scale.rows
-    _images(session, budget, session.half[0], (others[-1], largest, others[-2]))
+    usual = session.scale.few[-1]
+    rows = dict.fromkeys((usual, session.scale.rows[-1], usual // 2))
+    _images(session, budget, session.half[0], tuple(rows))
 
 
 def whole_images_in_the_other_half(session: Session, budget: Budget) -> None:
     """The same in bf16, at the usual rows."""
-    _images(session, budget, session.half[1], session.scale.rows[-2:-1])
+    _images(session, budget, session.half[1], session.scale.few[-1:])
 
 
 def _images(session: Session, budget: Budget, dtype: str, all_rows: tuple[int, ...]) -> None:
@@ -257,7 +259,7 @@ def decoding(session: Session, budget: Budget) -> None:
 def waiting(session: Session, budget: Budget) -> None:
     """Where a run's time goes between and within the UNet calls."""
     model = session.model(session.half[0])
-    rows = session.scale.rows[-2]
+    rows = session.scale.few[-1]
     requests = contestants.uniform(rows // 2, 3, session.scale.pixels[0])
     for part, row in gaps.rows(Engine(model, geometry=Geometry(rows)), requests):
         session.add(part, rows=rows, **row)
@@ -266,13 +268,11 @@ def waiting(session: Session, budget: Budget) -> None:
 def memory(session: Session, budget: Budget) -> None:
     """The peak of a run beside what `batch-sdxl doctor` says it will be."""
     from batch_sdxl.core.models.footprint import footprint
-    from batch_sdxl.core.models.model import find_model, open_model
 
-    if session.scale.model not in ("true", "small"):
-        return  # doctor reads models that lie on disk, and SDXL as it was published
-    source = None if session.scale.model == "true" else open_model(find_model("demo"))
+    if session.scale.model != "true":
+        return  # the estimate is of SDXL as it was published
     model = session.model(session.half[0])
-    needs = footprint(source, model.dtype)
+    needs = footprint(None, model.dtype)
     for pixels in (*session.scale.pixels, session.scale.pixels[0] * 3 // 2):
         if not budget.left:
             return
