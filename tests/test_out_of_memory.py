@@ -26,20 +26,23 @@ def failing(module: torch.nn.Module, *, after: int, fail: Callable[[], Any]) -> 
     """The rows of a module's calls, of which all but the first few fail."""
     calls: list[int] = []
 
-    def hook(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        calls.append(len(inputs[0]))
+    def hook(module: Any, inputs: tuple[torch.Tensor, ...], named: dict[str, Any]) -> None:
+        calls.append(len(named["sample"] if "sample" in named else inputs[0]))
         if len(calls) > after:
             fail()
 
-    handle = module.register_forward_pre_hook(hook)
-    yield calls
-    handle.remove()
+    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        yield calls
+    finally:
+        handle.remove()
 
 
 @pytest.mark.parametrize("fail", [out_of_memory, lambda: torch.empty(10**15)])
 def test_a_run_tells_what_was_tried_and_keeps_what_is_done(
     tiny: Model, fail: Callable[[], Any]
 ) -> None:
+    list(Engine(tiny, geometry=Geometry(8)).generate(REQUESTS))  # sizes of calls are tried out
     done = []
     with failing(tiny.unet, after=1, fail=fail) as calls, pytest.raises(OutOfMemory) as caught:
         for image in Engine(tiny, geometry=Geometry(8)).generate(REQUESTS):

@@ -116,9 +116,8 @@ class Engine:
     def working_memory(self, requests: Iterable[ImageRequest]) -> int:
         """Bytes to have free, beside the weights, for the largest call that requests lead to."""
         sizes = {(r.width, r.height) for r in map(self.with_size, requests)}
-        return int(
-            max(working_memory(self.model, self.geometry_of(*size), *size) for size in sizes)
-        )
+        needs = (working_memory(self.model, self.geometry_of(*size), *size) for size in sizes)
+        return int(max(needs, default=0))
 
     def describe(self, request: SizedRequest) -> Record:
         """The record of an image that this engine makes of a request."""

@@ -237,7 +237,7 @@ def test_second_sampler_starts_from_the_first_ones_images(
     [
         ({"n3__sampler_name": "eulr"}, 'Did you mean "euler"'),
         ({"n3__sampler_name": "dpm_adaptive"}, "the name of a sampler"),
-        ({"n3__scheduler": "kl_optimal"}, "a scheduler that goes with the sampler euler"),
+        ({"n3__scheduler": "flow_match"}, "the name of a scheduler"),
         ({"n3__cfg": 0.5}, "a cfg of 1 or more"),
         ({"n3__steps": "many"}, 'a whole number for input steps of "KSampler" .node 3.'),
         ({"n3__seed": -1}, "at least 0 for input seed"),
