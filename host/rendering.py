@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ..core.store import FinishedImages
+from ..core.store.finished import FinishedImages
 from . import host
 
 if TYPE_CHECKING:
