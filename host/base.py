@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..core.models.model import Model
+    from ..core.store.store import ImageStore
 
 #: Pictures that the example workflows read, found wherever the pack is installed.
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_workflows"
@@ -29,6 +30,10 @@ class Host:
 
     def temp_folder(self) -> Path | None:
         """Folder of files that only a browser reads, None where there is no browser."""
+        return None
+
+    def store(self) -> ImageStore | None:
+        """Where finished images are kept, so that no run makes them again; None to keep none."""
         return None
 
     def show(self, node_id: str, ui: dict[str, list[str]]) -> None:

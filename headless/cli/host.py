@@ -6,6 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ...core.errors import ModelNotFound
+from ...core.store.chosen import chosen_store
+from ...core.store.store import ImageStore
+from ...core.user_cache import user_cache
 from ...core.wording import meant
 from ...host.base import EXAMPLES, Host, Progress
 from ...host.paths import input_roots, resolve
@@ -28,6 +31,7 @@ class HeadlessHost(Host):
         *,
         named: Collection[str] = (),
         download: bool = False,
+        stores: bool = True,
     ) -> None:
         """Name the folders.
 
@@ -38,6 +42,7 @@ class HeadlessHost(Host):
             allowed: looked up after all others.
             named: what the person typed: models of these names may lie anywhere, and be fetched.
             download: whether models that a workflow names may be fetched from the hub.
+            stores: whether finished images are kept for later runs.
         """
         self._folders = folders
         self._allowed = allowed
@@ -45,6 +50,7 @@ class HeadlessHost(Host):
         self._bar = bar
         self._named = named
         self._download = download
+        self._stores = stores
 
     def input_folders(self) -> list[Path]:
         """The given folders, the working directory, the pack's examples, the allowed folders."""
@@ -53,6 +59,10 @@ class HeadlessHost(Host):
     def output_folder(self) -> Path:
         """The given one."""
         return self._output
+
+    def store(self) -> ImageStore | None:
+        """The person's own, in the user's cache folder unless another was chosen."""
+        return users_store() if self._stores else None
 
     def model_path(self, name: str) -> Path:
         """Where a model lies; a name of the hub where it may be, or is on this machine.
@@ -111,3 +121,8 @@ class HeadlessHost(Host):
             f"{near} Put it there, allow its folder with --allow DIR, or name it yourself "
             "with --set.".strip(),
         )
+
+
+def users_store() -> ImageStore | None:
+    """The store of the person at the command line, None where it is turned off."""
+    return chosen_store(user_cache() / "store")

@@ -49,7 +49,13 @@ def _run(args: argparse.Namespace) -> int:
     folders = [args.workflow.resolve().parent]
     named = {text.partition("=")[2] for text in args.set}
     with Session(
-        folders, args.output, args.json, args.allow, named=named, download=args.download
+        folders,
+        args.output,
+        args.json,
+        args.allow,
+        named=named,
+        download=args.download,
+        stores=not args.no_store,
     ) as session:
         graph = workflow.read(args.workflow, session.catalog)
         session.produce(settings.apply(graph, session.catalog, args.set))
@@ -91,7 +97,13 @@ def _generate(args: argparse.Namespace) -> int:
         options["prompt_file"] = names[-1]
     named = {*options.values(), *(name for name, _ in loras)}
     with Session(
-        folders, args.output, args.json, args.allow, named=named, download=True
+        folders,
+        args.output,
+        args.json,
+        args.allow,
+        named=named,
+        download=True,
+        stores=not args.no_store,
     ) as session:
         session.tell(prompt_source.said(given, file))
         for line in recipe.unused(options):
@@ -134,6 +146,12 @@ def _reproduce(args: argparse.Namespace) -> int:
     return 0
 
 
+def _store(args: argparse.Namespace) -> int:
+    from . import storing
+
+    return storing.run(args.clear, args.json)
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from .diagnosis import to_text
     from .doctor import examine
@@ -166,5 +184,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "generate": _generate,
     "verify": _verify,
     "reproduce": _reproduce,
+    "store": _store,
     "doctor": _doctor,
 }

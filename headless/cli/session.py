@@ -37,6 +37,7 @@ class Session:
         *,
         named: Collection[str] = (),
         download: bool = False,
+        stores: bool = True,
     ) -> None:
         """Nothing happens before the block.
 
@@ -47,6 +48,7 @@ class Session:
             allowed: more folders that input files may come from.
             named: what the person typed, which may be the path of a model anywhere.
             download: whether a workflow may have models fetched.
+            stores: whether finished images are kept for later runs.
         """
         self._output = output.absolute()
         self._folders = folders
@@ -54,6 +56,7 @@ class Session:
         self._allowed = [folder.resolve() for folder in allowed]
         self._named = named
         self._download = download
+        self._stores = stores
         self._stack = ExitStack()
 
     def __enter__(self) -> Session:
@@ -67,6 +70,7 @@ class Session:
             self._allowed,
             named=self._named,
             download=self._download,
+            stores=self._stores,
         )
         self._stack.enter_context(host.use(own))
         return self
