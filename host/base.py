@@ -36,6 +36,13 @@ class Host:
         """Where finished images are kept, so that no run makes them again; None to keep none."""
         return None
 
+    def completes_files(self) -> bool:
+        """Whether a run adds to the files of an earlier one of the same images what is missing.
+
+        Otherwise it writes all of them once more, under other names, as ComfyUI's own nodes do.
+        """
+        return False
+
     def show(self, node_id: str, ui: dict[str, list[str]]) -> None:
         """Show on a node that is about to fail what its `ui` would: errors leave that out."""
 

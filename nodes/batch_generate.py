@@ -40,6 +40,7 @@ class BatchGenerate(Node):
     RETURN_TYPES = ("IMAGE", ROWS)
     RETURN_NAMES = ("images", "rows")
     INPUT_IS_LIST = True
+    GIVES = "begin"
     OUTPUT_IS_LIST = (True, False)
     OUTPUT_TOOLTIPS = (
         "The images, in the order of the combinations; one batch for each run of one size.",

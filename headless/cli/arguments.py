@@ -314,6 +314,12 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
         default=False,
         help="neither take images from earlier runs nor keep them for later ones",
     )
+    parser.add_argument(
+        "--anew",
+        action="store_true",
+        default=False,
+        help="write another set beside files that are there already, in place of completing them",
+    )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:

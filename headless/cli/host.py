@@ -32,6 +32,7 @@ class HeadlessHost(Host):
         named: Collection[str] = (),
         download: bool = False,
         stores: bool = True,
+        anew: bool = False,
     ) -> None:
         """Name the folders.
 
@@ -43,6 +44,7 @@ class HeadlessHost(Host):
             named: what the person typed: models of these names may lie anywhere, and be fetched.
             download: whether models that a workflow names may be fetched from the hub.
             stores: whether finished images are kept for later runs.
+            anew: whether files are written once more that are there already.
         """
         self._folders = folders
         self._allowed = allowed
@@ -51,6 +53,7 @@ class HeadlessHost(Host):
         self._named = named
         self._download = download
         self._stores = stores
+        self._anew = anew
 
     def input_folders(self) -> list[Path]:
         """The given folders, the working directory, the pack's examples, the allowed folders."""
@@ -63,6 +66,10 @@ class HeadlessHost(Host):
     def store(self) -> ImageStore | None:
         """The person's own, in the user's cache folder unless another was chosen."""
         return users_store() if self._stores else None
+
+    def completes_files(self) -> bool:
+        """Unless another set was asked for."""
+        return not self._anew
 
     def model_path(self, name: str) -> Path:
         """Where a model lies; a name of the hub where it may be, or is on this machine.

@@ -56,10 +56,10 @@ def _run(args: argparse.Namespace) -> int:
         named=named,
         download=args.download,
         stores=not args.no_store,
+        anew=args.anew,
     ) as session:
         graph = workflow.read(args.workflow, session.catalog)
-        session.produce(settings.apply(graph, session.catalog, args.set))
-    return 0
+        return session.produce(settings.apply(graph, session.catalog, args.set))
 
 
 def _convert(args: argparse.Namespace) -> int:
@@ -104,12 +104,12 @@ def _generate(args: argparse.Namespace) -> int:
         named=named,
         download=True,
         stores=not args.no_store,
+        anew=args.anew,
     ) as session:
         session.tell(prompt_source.said(given, file))
         for line in recipe.unused(options):
             session.tell(line)
-        session.produce(recipe.graph(session.catalog, options, loras))
-    return 0
+        return session.produce(recipe.graph(session.catalog, options, loras))
 
 
 def _lora(text: str) -> tuple[str, float]:

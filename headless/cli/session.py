@@ -18,7 +18,7 @@ from ..graph.catalog import Catalog, foreign, installed
 from ..graph.check import check
 from ..graph.convert import convert
 from ..graph.graph import Graph
-from ..graph.run import run
+from ..graph.run import Run
 from ..notes import note
 from . import report
 from .bar import Bar
@@ -38,6 +38,7 @@ class Session:
         named: Collection[str] = (),
         download: bool = False,
         stores: bool = True,
+        anew: bool = False,
     ) -> None:
         """Nothing happens before the block.
 
@@ -49,6 +50,7 @@ class Session:
             named: what the person typed, which may be the path of a model anywhere.
             download: whether a workflow may have models fetched.
             stores: whether finished images are kept for later runs.
+            anew: whether files are written once more that are there already.
         """
         self._output = output.absolute()
         self._folders = folders
@@ -57,6 +59,7 @@ class Session:
         self._named = named
         self._download = download
         self._stores = stores
+        self._anew = anew
         self._stack = ExitStack()
 
     def __enter__(self) -> Session:
@@ -71,6 +74,7 @@ class Session:
             named=self._named,
             download=self._download,
             stores=self._stores,
+            anew=self._anew,
         )
         self._stack.enter_context(host.use(own))
         return self
@@ -95,8 +99,11 @@ class Session:
         """Say a line, on stderr."""
         self._bar.tell(text)
 
-    def produce(self, graph: Graph) -> None:
+    def produce(self, graph: Graph) -> int:
         """Check and run a graph, and say what was written.
+
+        Returns:
+            The exit code: 1 where images could not be made and were skipped.
 
         Raises:
             BatchSDXLError: the graph cannot run, or a node failed.
@@ -110,13 +117,15 @@ class Session:
             if plan.left_out:
                 told = foreign(plan.left_out)
                 self.tell(f"Left out, as nothing that is saved needs them: {told}.")
-            shown = run(plan, self.catalog)
+            running = Run(plan, self.catalog)
+            shown = running.run()
         files = report.saved(shown, self._output)
         if self._as_json:
-            sys.stdout.write(report.to_json(files) + "\n")
+            sys.stdout.write(report.to_json(files, running.failures) + "\n")
         else:
             self._stack.close()  # the bar is done
             report.to_table(files, Console())
+        return 1 if running.failures else 0
 
 
 def _check_output(folder: Path) -> None:
