@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ...core.errors import BatchSDXLError, InvalidPrompts, InvalidRequest
 from ...host import host
-from ..notes import notes_of
+from ..notes import left_by, notes_of
 from .arguments import parser
+from .streams import tolerant
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,8 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 after an error of ours, 130 after Ctrl-C; of `verify` those of
         `verification`. (2, for wrong usage, is raised as SystemExit by argparse.)
     """
-    args = parser().parse_args(argv)
-    _quieten()
+    with tolerant():
+        args = parser().parse_args(argv)
+        _quieten()
+        return _run_command(args)
+
+
+def _run_command(args: argparse.Namespace) -> int:
     try:
         return _COMMANDS[args.command](args)
     except BatchSDXLError as error:
@@ -35,9 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"Expected: {error.expected}\n")
         sys.stderr.write(f"Got:      {error.got}\n")
         sys.stderr.write(f"To do:    {error.action}\n")
+        if left := left_by(error):
+            sys.stderr.write(f"There is: {left}\n")
         return 1
     except KeyboardInterrupt as stop:
-        sys.stderr.write(" ".join(["\nStopped.", *notes_of(stop)]) + "\n")
+        sys.stderr.write(f"\nStopped. {left_by(stop) or 'No file is written.'}\n")
         return 130
 
 

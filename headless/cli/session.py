@@ -13,16 +13,18 @@ from types import TracebackType
 from rich.console import Console
 
 from ...core.errors import OutputError
+from ...core.wording import counted
 from ...host import host
 from ..graph.catalog import Catalog, foreign, installed
 from ..graph.check import check
 from ..graph.convert import convert
 from ..graph.graph import Graph
 from ..graph.run import Run
-from ..notes import note
+from ..notes import leave
 from . import report
 from .bar import Bar
 from .host import HeadlessHost
+from .stopping import Stopping
 
 
 class Session:
@@ -61,11 +63,14 @@ class Session:
         self._stores = stores
         self._anew = anew
         self._stack = ExitStack()
+        self._running: Run | None = None
 
     def __enter__(self) -> Session:
         """Take charge."""
         _check_output(self._output)
         self._bar = self._stack.enter_context(Bar(Console(stderr=True)))
+        stopping = Stopping(self.tell)
+        self._stack.enter_context(stopping.catching())
         own = HeadlessHost(
             self._folders,
             self._output,
@@ -75,6 +80,7 @@ class Session:
             download=self._download,
             stores=self._stores,
             anew=self._anew,
+            stopping=stopping,
         )
         self._stack.enter_context(host.use(own))
         return self
@@ -87,8 +93,8 @@ class Session:
     ) -> None:
         """Give it back."""
         self._stack.close()
-        if isinstance(error, KeyboardInterrupt):
-            note(error, f"Finished files stay in {self._output}.")
+        if error is not None and self._running is not None:
+            leave(error, self._left(len(self._running.written())))
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -98,6 +104,14 @@ class Session:
     def tell(self, text: str) -> None:
         """Say a line, on stderr."""
         self._bar.tell(text)
+
+    def _left(self, files: int) -> str:
+        """What is there of a run that did not end, and how to go on; empty for nothing."""
+        if not files:
+            return ""
+        how = "without --anew " if self._anew else ""
+        again = f"The same command {how}goes on from there: none of them is made again."
+        return f"{counted(files, 'files')} in {self._output}. {again}"
 
     def produce(self, graph: Graph) -> int:
         """Check and run a graph, and say what was written.
@@ -117,7 +131,7 @@ class Session:
             if plan.left_out:
                 told = foreign(plan.left_out)
                 self.tell(f"Left out, as nothing that is saved needs them: {told}.")
-            running = Run(plan, self.catalog)
+            self._running = running = Run(plan, self.catalog)
             shown = running.run()
         files = report.saved(shown, self._output)
         if self._as_json:

@@ -73,18 +73,14 @@ def run(save: Save, graph: Json, output: str = "out", *options: str) -> dict[str
     return contents(Path(output))
 
 
-def at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(BatchGenerate, "GIVES")
-
-
 def test_each_file_is_there_before_the_next_image(
     save: Save, graph: Json, seen: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Rendering, "collect", None)  # no batch is held
-    files = run(save, graph)
+    with monkeypatch.context() as patch:
+        patch.setattr(Rendering, "collect", None)  # no batch is held
+        files = run(save, graph)
     assert seen == [0, 1, 2, 3]
-    monkeypatch.undo()
-    at_the_end(monkeypatch)
+    monkeypatch.delattr(BatchGenerate, "GIVES")
     assert run(save, graph, "plain") == files
     assert list(files) and sorted(files)[0] == "batch_00001_seed1.png"
 
