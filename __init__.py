@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core.errors import (
     BatchSDXLError,
+    FailedImage,
     InvalidImage,
     InvalidPrompts,
     InvalidRequest,
@@ -35,6 +36,7 @@ __all__ = [
     "NODE_DISPLAY_NAME_MAPPINGS",
     "WEB_DIRECTORY",
     "BatchSDXLError",
+    "FailedImage",
     "InvalidImage",
     "InvalidPrompts",
     "InvalidRequest",

@@ -9,11 +9,12 @@
     ├── ModelNotFound       no model of that name
     ├── UnsupportedModel    the files are there, but are not an SDXL model
     ├── InvalidWorkflow     a graph that cannot be run
+    ├── FailedImage         an image came out as what are no numbers
     ├── OutputError         a finished image cannot be written
     ├── MissingPackage      a Python package is not there, or too old
     └── OutOfMemory         the device has not enough for the model or the images
 
-All but the last three and ModelNotFound are also ValueErrors; OutOfMemory is also a MemoryError.
+All but the last four and ModelNotFound are also ValueErrors; OutOfMemory is also a MemoryError.
 """
 
 from __future__ import annotations
@@ -69,6 +70,10 @@ class UnsupportedModel(BatchSDXLError, ValueError):
 
 class InvalidWorkflow(BatchSDXLError, ValueError):
     """A graph that cannot be run."""
+
+
+class FailedImage(BatchSDXLError):
+    """An image came out as what are no numbers."""
 
 
 class OutputError(BatchSDXLError):

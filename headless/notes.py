@@ -8,6 +8,16 @@ def note(error: BaseException, text: str) -> None:
     vars(error).setdefault("__notes__", []).append(text)
 
 
+def leave(error: BaseException, text: str) -> None:
+    """Say what is there all the same; `left_by` reads it."""
+    vars(error)["left"] = text
+
+
+def left_by(error: BaseException) -> str:
+    """What is there in spite of an error; empty for nothing said."""
+    return str(vars(error).get("left", ""))
+
+
 def notes_of(error: BaseException) -> list[str]:
     """The notes on an error, first added first."""
     return list(vars(error).get("__notes__", []))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..core.models.model import Model
+    from ..core.store.store import ImageStore
 
 #: Pictures that the example workflows read, found wherever the pack is installed.
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_workflows"
@@ -30,6 +31,17 @@ class Host:
     def temp_folder(self) -> Path | None:
         """Folder of files that only a browser reads, None where there is no browser."""
         return None
+
+    def store(self) -> ImageStore | None:
+        """Where finished images are kept, so that no run makes them again; None to keep none."""
+        return None
+
+    def completes_files(self) -> bool:
+        """Whether a run adds to the files of an earlier one of the same images what is missing.
+
+        Otherwise it writes all of them once more, under other names, as ComfyUI's own nodes do.
+        """
+        return False
 
     def show(self, node_id: str, ui: dict[str, list[str]]) -> None:
         """Show on a node that is about to fail what its `ui` would: errors leave that out."""

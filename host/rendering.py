@@ -1,15 +1,16 @@
-"""A run of Batch Generate: what is left of the last one, what is seen of it, and what comes out."""
+"""A run of Batch Generate: what earlier runs left of it, what is seen of it, what comes out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ..core.store import FinishedImages
+from ..core.errors import FailedImage, OutputError
+from ..core.wording import counted
 from . import host
+from .image_batches import ImageBatches
 
 if TYPE_CHECKING:
     import torch
@@ -18,98 +19,202 @@ if TYPE_CHECKING:
     from ..core.engine.preview import BatchPreview
     from ..core.engine.progress import Progress
     from ..core.request.image_request import SizedRequest
+    from ..core.request.record import Record
 
-#: What a run that was stopped has finished, by identity and whether it is unrounded.
-_finished = FinishedImages()
+#: (H, W, 3): uint8, or float32 in 0..1 where images are wanted as decoded.
+Pixels = NDArray[Any]
 
-Images = list[NDArray[Any] | None]
+#: What to do about an image that comes out as NaN.
+ON_ERROR = ("stop", "skip")
+
+#: Most pixels across of what is kept to be shown of images from earlier runs.
+_SHOWN = 512
 
 
-def render(
-    engine: Engine,
-    requests: Sequence[SizedRequest],
-    identities: Sequence[str],
-    *,
-    unrounded: bool,
-    title: str,
-    node_id: str,
-) -> Images:
-    """Make the images that a run which did not end has not left here.
+class Rendering:
+    """The images of some requests, one after the other as they are there.
 
-    Args:
-        engine: to make them.
-        requests: of the images.
-        identities: of `core.identity`, for each of them.
-        unrounded: whether to keep the images as decoded.
-        title: what is made, for the person.
-        node_id: that the person sees it on.
-
-    Returns:
-        Each (H, W, 3): uint8, or float32 in 0..1 if unrounded. None of them is None.
+    Attributes:
+        rows: what each image is made from.
+        failures: those that could not be made, by place, and why.
     """
-    keys = [(identity, unrounded) for identity in identities]
-    images: Images = [_finished.get(key) for key in keys]
-    missing = [index for index, image in enumerate(images) if image is None]
-    total, kept = len(images), len(images) - len(missing)
-    if kept:
-        title = f"{title}, {kept} of {total} images kept from the last run"
-    host.current().tell(title, node_id)
-    display = _Display(engine, requests, images, missing, node_id)
-    try:
-        for image in engine.generate([requests[i] for i in missing], on_step=display.update):
-            index = missing[image.index]
-            images[index] = own = image.decoded.numpy() if unrounded else image.pixels
-            _finished.put(keys[index], own)
-            display.finish(index, own)
-    except BaseException:
-        kept = sum(_finished.get(key) is not None for key in keys)
-        display.end(f"Stopped; {kept} of {total} images are kept for the next run")
-        raise
-    display.end(title)
-    return images
-
-
-def to_tensors(images: Images) -> list[torch.Tensor]:
-    """Batches of neighbours of one size, as ComfyUI has them: (B, H, W, 3) float32 in 0..1.
-
-    The images are taken out of the list one by one, and nothing is kept for a next run any more, so
-    that a batch is in memory once.
-    """
-    import torch
-
-    shapes = [image.shape for image in images if image is not None]
-    batches = [torch.empty(len(list(group)), *shape) for shape, group in groupby(shapes)]
-    # Only now, since a run that finds no memory for its batches has something to keep.
-    _finished.release()
-    images.reverse()
-    for place in (place for batch in batches for place in batch):
-        image = images.pop()
-        assert image is not None
-        place.copy_(torch.from_numpy(image))
-        if image.dtype.kind == "u":
-            # Whole 255ths, so that every saver writes the engine's own rounding.
-            place.div_(255)
-    return batches
-
-
-class _Display:
-    """Passes the engine's progress on to the host, with a look at the batch where it shows one."""
 
     def __init__(
         self,
         engine: Engine,
         requests: Sequence[SizedRequest],
-        images: Images,
-        missing: Sequence[int],
+        rows: Sequence[Record],
+        *,
+        unrounded: bool,
+        skips: bool,
+        title: str,
         node_id: str,
     ) -> None:
+        """Nothing is made yet.
+
+        Args:
+            engine: to make them.
+            requests: of the images.
+            rows: their records.
+            unrounded: whether to keep the images as decoded.
+            skips: whether the run goes on without images that fail.
+            title: what is made, for the person.
+            node_id: that the person sees it on.
+        """
+        self.rows = rows
+        self.failures: dict[int, FailedImage] = {}
         self._engine = engine
         self._requests = requests
-        self._images = images
-        self._missing = missing
+        self._skips = skips
+        self._title = title
+        self._node_id = node_id
+        self._store = _Store(unrounded, node_id)
+        self._unrounded = unrounded
+
+    def images(self, but: Collection[int] = ()) -> Iterator[tuple[int, Pixels]]:
+        """Place and pixels of each image, in any order, those of earlier runs first.
+
+        An image that is handed out is in the host's store, and stays there whatever comes.
+
+        Args:
+            but: places of images that nobody needs.
+
+        Raises:
+            FailedImage: an image came out as NaN, and failures are not skipped, or all failed.
+        """
+        wanted = [index for index in range(len(self.rows)) if index not in but]
+        kept = [index for index in wanted if self._store.has(self.rows[index])]
+        missing = sorted({*wanted} - {*kept})
+        title, there = self._title, len(self.rows) - len(missing)
+        if there:
+            title = f"{title}, {there} of {counted(len(self.rows), 'images')} from earlier runs"
+        host.current().tell(title, self._node_id)
+        display = _Display(self._engine, self._requests, self._node_id)
+        for index in kept:
+            image = self._store.get(self.rows[index])
+            if image is None:
+                missing.append(index)
+            else:
+                display.finish(index, image)
+                yield index, image
+        if missing:
+            yield from self._make(sorted(missing), display)
+        if self.failures:
+            self._tell_failures()
+        display.end(title)
+
+    def collect(
+        self, each: Callable[[int, Pixels], None] = lambda index, image: None
+    ) -> tuple[list[torch.Tensor], list[Record]]:
+        """All images and their rows, without those that failed.
+
+        Args:
+            each: called with place and pixels of each image as it is there.
+
+        Returns:
+            Batches of neighbours of one size, and a row for each image.
+        """
+        sizes = [(request.height, request.width) for request in self._requests]
+        batches = ImageBatches(sizes, host.current().temp_folder())
+        for index, image in self.images():
+            batches.put(index, image)
+            each(index, image)
+        rows = [row for index, row in enumerate(self.rows) if index not in self.failures]
+        return batches.tensors(self.failures), rows
+
+    def _make(self, missing: Sequence[int], display: _Display) -> Iterator[tuple[int, Pixels]]:
+        requests = [self._requests[index] for index in missing]
+        display.begin(missing)
+        done = len(self.rows) - len(missing)
+        memory = self._engine.working_memory(requests)
+        try:
+            with host.current().holding(self._engine.model, memory):
+                for image in self._engine.generate(
+                    requests,
+                    on_step=display.update,
+                    on_failure=lambda at, error: self._fail(missing[at], error),
+                ):
+                    index = missing[image.index]
+                    own = image.decoded.numpy() if self._unrounded else image.pixels
+                    self._store.put(self.rows[index], own)
+                    display.finish(index, own)
+                    done += 1
+                    yield index, own
+        except BaseException:
+            kept = f"; {done} of {counted(len(self.rows), 'images')} are kept for the next run"
+            display.end("Stopped" + kept * self._store.is_there)
+            raise
+
+    def _fail(self, index: int, error: FailedImage) -> None:
+        self.failures[index] = error
+        if not self._skips or len(self.failures) == len(self.rows):
+            raise FailedImage(
+                f"{error.expected} of {self._name(index)}",
+                error.got,
+                f"{error.action} With on_error set to skip, the other images are made."
+                if not self._skips
+                else error.action,
+            )
+
+    def _tell_failures(self) -> None:
+        first = list(self.failures.items())[:10]
+        lines = [f"{self._name(index)}: {error}" for index, error in first]
+        more = len(self.failures) - len(first)
+        lines += [f"and {more} more"] if more else []
+        failed = f"{len(self.failures)} of {counted(len(self.rows), 'images')} failed."
+        host.current().tell("\n".join([failed, *lines]), self._node_id)
+
+    def _name(self, index: int) -> str:
+        return f"image {index + 1} of {len(self.rows)} (seed {self._requests[index].seed})"
+
+
+class _Store:
+    """The host's store as long as it works: a store that fails costs speed, not the run."""
+
+    def __init__(self, unrounded: bool, node_id: str) -> None:
+        self._store = host.current().store()
+        self._unrounded = unrounded
+        self._node_id = node_id
+
+    @property
+    def is_there(self) -> bool:
+        return self._store is not None
+
+    def has(self, row: Record) -> bool:
+        return self._store is not None and self._store.has(row.identity, unrounded=self._unrounded)
+
+    def get(self, row: Record) -> Pixels | None:
+        if self._store is None:
+            return None
+        return self._store.get(row.identity, unrounded=self._unrounded)
+
+    def put(self, row: Record, image: Pixels) -> None:
+        if self._store is None:
+            return
+        try:
+            self._store.put(row.identity, image, row.to_json())
+        except OutputError as error:
+            self._store = None
+            host.current().tell(
+                f"Finished images are not kept for later runs: {error}", self._node_id
+            )
+
+
+class _Display:
+    """Passes the engine's progress on to the host, with a look at the batch where it shows one."""
+
+    def __init__(self, engine: Engine, requests: Sequence[SizedRequest], node_id: str) -> None:
+        self._engine = engine
+        self._requests = requests
+        self._missing: Sequence[int] = ()
         self._node_id = node_id
         self._host: host.Progress | None = None
         self._preview: BatchPreview | None = None
+        self._earlier: dict[int, Pixels] = {}
+
+    def begin(self, missing: Sequence[int]) -> None:
+        """The images at these places are made now."""
+        self._missing = missing
 
     def update(self, progress: Progress) -> None:
         if self._host is None:
@@ -119,25 +224,35 @@ class _Display:
             running = {self._missing[lane.index]: lane for lane in progress.running}
             over = progress.images == progress.total_images
             sheet = self._preview.draw(running, last=over)
-        kept = len(self._images) - len(self._missing)
-        self._host.update(progress.steps, kept + progress.images, sheet)
+        self._host.update(progress.steps, self._kept + progress.images, sheet)
+        if not any(lane.is_done for lane in progress.running):  # what has all its steps is finished
+            host.current().check_cancelled()
+
+    @property
+    def _kept(self) -> int:
+        return len(self._requests) - len(self._missing)
 
     def _begin(self, total_steps: int) -> host.Progress:
-        total, kept = len(self._images), len(self._images) - len(self._missing)
-        display = host.current().progress(total_steps, total, kept=kept, node_id=self._node_id)
+        display = host.current().progress(
+            total_steps, len(self._requests), kept=self._kept, node_id=self._node_id
+        )
         if display.shows_preview:
             from ..core.engine.preview import BatchPreview
 
             sizes = [(r.width, r.height) for r in self._requests]
             self._preview = BatchPreview(self._engine.model, sizes)
-            for index, image in enumerate(self._images):
-                if image is not None:
-                    self._preview.finish(index, image)
+            for index, image in self._earlier.items():
+                self._preview.finish(index, image)
+        self._earlier.clear()
         return display
 
-    def finish(self, index: int, image: NDArray[Any]) -> None:
+    def finish(self, index: int, image: Pixels) -> None:
         if self._preview is not None:
             self._preview.finish(index, image)
+        elif self._host is None:
+            # Every so many pixels: thousands of images may come before the first that is made.
+            every = -(-max(image.shape[:2]) // _SHOWN)
+            self._earlier[index] = image[::every, ::every].copy()
 
     def end(self, text: str) -> None:
         if self._host is not None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..core.request.fields import declared
 from ..core.request.image_request import ImageRequest
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from ..core.request.record import Record
 
 #: Our own sockets: they connect to each other and to nothing else.
 MODEL = "BATCH_SDXL_MODEL"
@@ -26,3 +34,38 @@ class Node:
     CATEGORY = "Batch SDXL"
     FUNCTION = "run"
     SEARCH_ALIASES: ClassVar[list[str]] = []
+
+
+class Gives(Protocol):
+    """A node at work that hands out images one by one; `GIVES` names the method that begins it.
+
+    Attributes:
+        rows: what each image is made from.
+        failures: those that could not be made, by place.
+    """
+
+    rows: Sequence[Record]
+    failures: Mapping[int, Exception]
+
+    def images(self, but: Collection[int] = ()) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Place and pixels of each image, in any order, without those that nobody needs."""
+
+    def collect(self, each: Callable[[int, NDArray[Any]], None]) -> tuple[Any, ...]:
+        """The results of the node, once `each` was called for all images."""
+
+
+class Takes(Protocol):
+    """A node at work that writes images one by one; `TAKES` names the method that begins it."""
+
+    @property
+    def files(self) -> list[Path]:
+        """The files."""
+
+    def finished(self) -> set[int]:
+        """Places of images that need not come, if they come as they are made."""
+
+    def take(self, index: int, picture: torch.Tensor) -> None:
+        """Take the image of a place, (H, W, C) float32."""
+
+    def end(self) -> dict[str, Any]:
+        """The results of the node."""

@@ -16,10 +16,9 @@ from ..core.request.text import EMPTY_NEGATIVES
 from ..core.samplers.spacings import SPACINGS
 from ..core.samplers.table import SAMPLERS
 from ..core.wording import counted
-from ..host import host
 from ..host.batches import from_batches
 from ..host.paths import find_input
-from ..host.rendering import render, to_tensors
+from ..host.rendering import ON_ERROR, Rendering
 from ..host.types import MODEL, PROMPTS, ROWS, SEEDS, Inputs, Node
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ class BatchGenerate(Node):
     RETURN_TYPES = ("IMAGE", ROWS)
     RETURN_NAMES = ("images", "rows")
     INPUT_IS_LIST = True
+    GIVES = "begin"
     OUTPUT_IS_LIST = (True, False)
     OUTPUT_TOOLTIPS = (
         "The images, in the order of the combinations; one batch for each run of one size.",
@@ -192,6 +192,14 @@ class BatchGenerate(Node):
                         "SDXL base. auto: as the model's own configuration says.",
                     },
                 ),
+                "on_error": (
+                    list(ON_ERROR),
+                    {
+                        "advanced": True,
+                        "tooltip": "What to do about an image that comes out as no numbers (NaN). "
+                        "stop: end the run. skip: go on without it, and say which failed.",
+                    },
+                ),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
@@ -220,7 +228,11 @@ class BatchGenerate(Node):
             return error
         return True
 
-    def run(
+    def run(self, **inputs: Any) -> tuple[list[torch.Tensor], list[Record]]:
+        """Make the images."""
+        return self.begin(**inputs).collect()
+
+    def begin(
         self,
         model: list[Model],
         prompts: list[tuple[Prompt, ...]],
@@ -241,9 +253,10 @@ class BatchGenerate(Node):
         rows_per_call: Sequence[int] = (0,),
         vae_tile: Sequence[int] = (0,),
         empty_negative: Sequence[str] = (EMPTY_NEGATIVES[0],),
+        on_error: Sequence[str] = (ON_ERROR[0],),
         unique_id: list[str] | None = None,
-    ) -> tuple[list[torch.Tensor], list[Record]]:
-        """Make the images."""
+    ) -> Rendering:
+        """The run, in which images come one by one; `run` is the whole of it."""
         from ..core.engine.engine import Engine
         from ..core.numerics import Geometry
 
@@ -271,18 +284,14 @@ class BatchGenerate(Node):
         engine = Engine(model[0], geometry=geometry, vae_tile=tile)
         requests = [engine.with_size(one.request) for one in planned]
         rows = [engine.describe(request) for request in requests]
-        with host.current().holding(model[0], engine.working_memory(requests)):
-            made = render(
-                engine,
-                requests,
-                [row.identity for row in rows],
-                unrounded=unrounded[0],
-                title=summary(combine[0], planned, **lists),
-                node_id=(unique_id or [""])[0],
-            )
-        return (
-            to_tensors(made),
+        return Rendering(
+            engine,
+            requests,
             [replace(row, refined_from=one.origin) for row, one in zip(rows, planned, strict=True)],
+            unrounded=unrounded[0],
+            skips=on_error[0] == "skip",
+            title=summary(combine[0], planned, **lists),
+            node_id=(unique_id or [""])[0],
         )
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import BatchSDXLError
 from ..core.saving.file_names import FIELDS, FileName, NameTemplate, Source
-from ..core.saving.new_files import next_number, write_new
-from ..core.saving.writer import FORMATS, Format, encode, find_format
+from ..core.saving.planned_files import Place
+from ..core.saving.writer import FORMATS, Format, find_format
 from ..host import host
 from ..host.batches import from_batches, rows_of
 from ..host.paths import place_output, shown, without_home
@@ -41,6 +40,7 @@ class SaveImageBatch(Node):
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("files",)
     INPUT_IS_LIST = True
+    TAKES = "begin"
     OUTPUT_IS_LIST = (True,)
     OUTPUT_NODE = True
     OUTPUT_TOOLTIPS = ("Paths of the files.",)
@@ -132,8 +132,18 @@ class SaveImageBatch(Node):
         return True
 
     def run(
+        self, images: list[torch.Tensor], rows: list[list[Record]], **settings: Any
+    ) -> dict[str, Any]:
+        """Write the files."""
+        pictures = from_batches(images)
+        rows_of(rows, {"images": pictures})
+        saving = self.begin(rows, **settings)
+        for index, picture in enumerate(pictures):
+            saving.take(index, picture)
+        return saving.end()
+
+    def begin(
         self,
-        images: list[torch.Tensor],
         rows: list[list[Record]],
         filename_prefix: list[str],
         file_name: Sequence[str] = ("",),
@@ -143,57 +153,93 @@ class SaveImageBatch(Node):
         prompt: list[Any] | None = None,
         extra_pnginfo: list[Any] | None = None,
         unique_id: list[str] | None = None,
-    ) -> dict[str, Any]:
-        """Write the files."""
-        from ..core.saving.gallery_page import check_page, write_page
-        from ..core.saving.image_file import file_texts
-
-        pictures = from_batches(images)
-        records = rows_of(rows, {"images": pictures})
+    ) -> Saving:
+        """The saving of a batch, to which images come one by one; `run` is the whole of it."""
+        records = [row for part in rows for row in part]
         graph = {"prompt": (prompt or [None])[0], **((extra_pnginfo or [None])[0] or {})}
         graph = {name: without_home(one) for name, one in graph.items() if one is not None}
         form = find_format(format[0])
         names = _names(file_name[0] or USUAL_NAMES, filename_prefix[0], records)
-        places = [(place_output(name.path)[0], name) for name in names]
+        places = [
+            Place(place_output(name.path)[0], name, form.suffix, record)
+            for name, record in zip(names, records, strict=True)
+        ]
+        return Saving(places, form, graph, quality[0], page[0], (unique_id or [""])[0])
+
+
+class Saving:
+    """Images of a batch on their way to files."""
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        form: Format,
+        graph: Mapping[str, Any],
+        quality: int,
+        page: bool,
+        node_id: str,
+    ) -> None:
+        """Decide on names, and refuse what would go wrong at the end.
+
+        Args:
+            places: where each image goes.
+            form: kind of the files.
+            graph: for `file_texts`.
+            quality: of lossy formats, 1 to 100.
+            page: whether a page is wanted.
+            node_id: that the person is told things on.
+        """
+        from ..core.saving.batch_writer import BatchWriter
+        from ..core.saving.gallery_page import check_page
+        from ..core.saving.image_file import file_texts
+
         says = host.current().saves_metadata()
-        # Before any file is written: what would go wrong at the end.
-        paged = list(dict.fromkeys(folder for folder, _ in places)) if page[0] and says else []
-        for folder in paged:
+        self._writer = BatchWriter(
+            places,
+            form,
+            lambda record: file_texts(record, graph) if says else {},
+            quality=quality,
+            completes=host.current().completes_files(),
+        )
+        self._places = places
+        self._form = form
+        self._paged = list(dict.fromkeys(one.folder for one in places)) if page and says else []
+        self._no_page = page and not says
+        self._node_id = node_id
+        for folder in self._paged:
             check_page(folder)
 
-        files = []
-        left_out: Counter[str] = Counter()
-        numbers = _Numbers()
-        for picture, record, (folder, name) in zip(pictures, records, places, strict=True):
-            texts = file_texts(record, graph) if says else {}
-            content, missing = encode(_rounded(picture, form), form, texts, quality[0])
-            candidates = (name.numbered(n) + form.suffix for n in numbers.of(folder, name))
-            files.append(write_new(folder, candidates, content))
-            left_out.update(missing)
-        for folder in paged:
+    @property
+    def files(self) -> list[Path]:
+        """Those that are there by now, in the order of the images."""
+        return [file for _, file in sorted(self._writer.files.items())]
+
+    def finished(self) -> set[int]:
+        """Indices of images, as they are made, that need not come: their files are there."""
+        return self._writer.finished()
+
+    def take(self, index: int, picture: torch.Tensor) -> None:
+        """Write one image.
+
+        Args:
+            index: of its row.
+            picture: (H, W, C) float32; what is not in 0..1 is saved as black or white.
+        """
+        self._writer.write(index, _rounded(picture, self._form))
+
+    def end(self) -> dict[str, Any]:
+        """Write the page, say what is left out, and hand out what was written."""
+        from ..core.saving.gallery_page import write_page
+
+        for folder in self._paged:
             write_page(folder)
-        _tell(left_out, len(files), bool(page[0]) and not says, (unique_id or [""])[0])
+        files = self.files
+        _tell(self._writer.left_out, len(files), self._no_page, self._node_id)
         ui = {
             "images": [shown(file) for file in files],
-            "batch_sdxl": [record.to_json() for record in records],
+            "batch_sdxl": [self._places[i].record.to_json() for i in sorted(self._writer.files)],
         }
         return {"ui": ui, "result": ([str(file) for file in files],)}
-
-
-class _Numbers:
-    """Numbers for names: each folder is listed once."""
-
-    def __init__(self) -> None:
-        self._going: dict[tuple[Path, str], Iterator[int]] = {}
-
-    def of(self, folder: Path, name: FileName) -> Iterator[int]:
-        """The numbers to try for a name, on from those that were tried before."""
-        if name.number is None:
-            return count(1)
-        key = (folder, name.before)
-        if key not in self._going:
-            self._going[key] = count(next_number(folder, name.before))
-        return self._going[key]
 
 
 def _names(template: str, prefix: str, records: Iterable[Record]) -> list[FileName]:

@@ -1,6 +1,6 @@
 """A tiny SDXL with random weights: every part of the real one, small enough to run in a blink."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,18 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model, load_model
 from batch_sdxl.core.models.load import DEMO_FOLDER
+from batch_sdxl.core.store.chosen import FOLDER, GIGABYTES
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The tests have a cache folder of their own, and leave the user's alone."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        for name in (FOLDER, GIGABYTES):
+            patch.delenv(name, raising=False)
+        yield folder
 
 
 @pytest.fixture(scope="session")

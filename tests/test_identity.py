@@ -1,6 +1,8 @@
 import hashlib
+import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +105,26 @@ def test_digests_are_remembered_until_the_file_changes(
     file.write_bytes(b"one")
     status = file.stat()
     first = digest_files(tmp_path, [file])
-    # Other content of the same size and time is what the memory cannot see: so it was asked.
+    # Remembered beside other content, so that it shows whether the memory was asked.
+    memory = tmp_path / "cache" / "batch-sdxl" / "digests.json"
+    known = json.loads(memory.read_text())
+    known[str(file)][-1] = "0" * 64
+    memory.write_text(json.dumps(known))
+    assert digest_files(tmp_path, [file]) != first
+    time.sleep(0.02)  # two ticks of the clock of a file system
     file.write_bytes(b"two")
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert digest_files(tmp_path, [file]) == first
-    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    assert digest_files(tmp_path, [file]) != first
+    second = digest_files(tmp_path, [file])
+    assert (
+        second
+        == hashlib.sha256(f"{hashlib.sha256(b'two').hexdigest()}  weights".encode()).hexdigest()
+    )
+    # Another file in its place, of the same size and time.
+    other = tmp_path / "other"
+    other.write_bytes(b"six")
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(file)
+    assert digest_files(tmp_path, [file]) != second
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 3}'])

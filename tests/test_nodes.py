@@ -10,10 +10,12 @@ import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 from batch_sdxl.core import Engine, ImageRequest, Model
-from batch_sdxl.core.engine import preview
-from batch_sdxl.core.errors import BatchSDXLError, InvalidRequest
+from batch_sdxl.core.engine import engine, preview
+from batch_sdxl.core.errors import BatchSDXLError, FailedImage, InvalidRequest
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
-from batch_sdxl.host import host, rendering
+from batch_sdxl.core.store.store import ImageStore
+from batch_sdxl.host import host, image_batches
+from batch_sdxl.host.image_batches import ImageBatches
 from batch_sdxl.tests.records import make_record
 from PIL import Image
 
@@ -32,6 +34,7 @@ class FolderHost(host.Host):
         self.sheets: list[Image.Image] = []
         self.shows_preview = False
         self.stop_at: int | None = None
+        self.failed: list[int] = []
 
     def tell(self, text: str, node_id: str) -> None:
         self.texts.append(text)
@@ -41,6 +44,9 @@ class FolderHost(host.Host):
 
     def output_folder(self) -> Path:
         return self.folder / "output"
+
+    def store(self) -> ImageStore:
+        return ImageStore(self.folder / "store")
 
     def progress(
         self, total_steps: int, total_images: int, *, kept: int = 0, node_id: str = ""
@@ -175,29 +181,86 @@ def test_a_stopped_run_leaves_its_images_to_the_next(
         "rows_per_call": 4,
         "width": 72,
     }
-    expected, rows = generate(tiny, **changes)
-    folders.texts.clear()
+    with host.use(host.Host()):  # which keeps nothing
+        expected, rows = generate(tiny, **changes)
     folders.stop_at = 3
     with pytest.raises(Cancelled):
         generate(tiny, **changes)
     title = "6 images: 2 prompts x 3 seeds (product)"
     assert folders.texts == [title, "Stopped; 3 of 6 images are kept for the next run"]
 
-    for wanted in ([(6, 6), "3 of 6"], [(12, 6), None]):  # what is kept is kept once
-        folders.stop_at = None
-        folders.told.clear()
-        folders.texts.clear()
-        images, same_rows = generate(tiny, **changes)
-        assert folders.told[0] == wanted[0]
-        assert folders.told[-1] == wanted[0]
-        told = f"{title}, {wanted[1]} images kept from the last run" if wanted[1] else title
-        assert folders.texts == [told, told]
-        assert torch.equal(images[0], expected[0])
-        assert same_rows == rows
+    folders.stop_at = None
+    folders.told.clear()
+    folders.texts.clear()
+    images, same_rows = generate(tiny, **changes)
+    assert folders.told[0] == folders.told[-1] == (6, 6)
+    assert folders.texts == [f"{title}, 3 of 6 images from earlier runs"] * 2
+    assert torch.equal(images[0], expected[0])
+    assert same_rows == rows
+
+
+def test_a_seed_more_costs_one_image(tiny: Model, folders: FolderHost) -> None:
+    before, _ = generate(tiny, prompts=(Prompt("x"),), seeds=(601, 602, 603))
+    folders.told.clear()
+    after, _ = generate(tiny, prompts=(Prompt("x"),), seeds=(601, 602, 603, 604))
+    assert folders.told[0] == (2, 4)  # the steps of one image
+    assert torch.equal(after[0][:3], before[0])
+    folders.told.clear()
+    again, _ = generate(tiny, prompts=(Prompt("x"),), seeds=(604, 602))
+    assert not folders.told
+    assert torch.equal(again[0], after[0][[3, 1]])
+
+
+def test_an_image_that_was_altered_is_made_again(tiny: Model, folders: FolderHost) -> None:
+    before, _ = generate(tiny)
+    (folders.folder / "store" / "v1").rename(folders.folder / "aside")
+    for number, file in enumerate(sorted((folders.folder / "aside").rglob("*.safetensors"))):
+        content = bytearray(file.read_bytes())
+        content[-1] ^= number
+        place = folders.folder / "store" / "v1" / file.relative_to(folders.folder / "aside")
+        place.parent.mkdir(parents=True)
+        place.write_bytes(content)
+    after, _ = generate(tiny)
+    assert folders.told[-1] == (2, 2)  # the steps of one image
+    assert torch.equal(after[0], before[0])
+
+
+def test_a_store_that_cannot_be_written_costs_speed_only(tiny: Model, folders: FolderHost) -> None:
+    (folders.folder / "store").write_text("a file in its place")
+    images, _ = generate(tiny)
+    assert len(images[0]) == 2
+    said = [text for text in folders.texts if "not kept for later runs" in text]
+    assert len(said) == 1
+
+
+def test_a_row_that_fails_stops_the_run_or_is_left_out(
+    tiny: Model, folders: FolderHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with host.use(host.Host()):
+        (expected,), rows = generate(tiny, combine="product")
+
+    def spoiled(model: Model, latents: torch.Tensor, tile: int | None) -> torch.Tensor:
+        number = len(folders.failed)
+        folders.failed.append(number)
+        return decode(model, latents * float("nan") if number == 1 else latents, tile)
+
+    decode = engine.decode
+    monkeypatch.setattr(engine, "decode", spoiled)
+    (images,), left = generate(tiny, combine="product", on_error="skip")
+    (missing,) = [n for n, row in enumerate(rows) if row not in left]
+    assert torch.equal(images, torch.cat([expected[:missing], expected[missing + 1 :]]))
+    assert f"1 of 4 images failed.\nimage {missing + 1} of 4 (seed " in folders.texts[-2]
+    folders.failed.clear()
+    with pytest.raises(FailedImage, match=r"of image \d of 4 \(seed \d\).*on_error set to skip"):
+        generate(tiny, combine="product", steps=3)
+    folders.failed[:] = [1] * 1
+    with pytest.raises(FailedImage):  # nothing is left
+        generate(tiny, seeds=(77,), prompts=(Prompt("y"),), on_error="skip")
 
 
 def test_what_was_kept_is_not_taken_for_another_image(tiny: Model, folders: FolderHost) -> None:
-    expected = generate(tiny, seeds=(8, 9), cfg=5.0)[0]
+    with host.use(host.Host()):
+        expected = generate(tiny, seeds=(8, 9), cfg=5.0)[0]
     folders.stop_at = 1
     with pytest.raises(Cancelled):
         generate(tiny, seeds=(8, 9), rows_per_call=2)
@@ -206,20 +269,31 @@ def test_what_was_kept_is_not_taken_for_another_image(tiny: Model, folders: Fold
     assert folders.texts[-1] == "2 images: 2 prompts, 2 seeds (zip)"
 
 
-def test_images_of_several_sizes_come_out_in_batches_of_neighbours(folders: FolderHost) -> None:
+@pytest.mark.parametrize("limit", [0, 2**30])  # in a file, in memory
+def test_images_of_several_sizes_come_out_in_batches_of_neighbours(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
     sizes = [(8, 8), (8, 8), (8, 16), (8, 8)]
     images = [np.full((*size, 3), 51 * n, np.uint8) for n, size in enumerate(sizes)]
-    batches = rendering.to_tensors(list(images))
+    monkeypatch.setattr(image_batches, "IN_A_FILE", limit)
+    made = ImageBatches([image.shape[:2] for image in images])
+    for index in (3, 0, 2, 1):
+        made.put(index, images[index])
+    batches = made.tensors()
     assert [batch.shape for batch in batches] == [(2, 8, 8, 3), (1, 8, 16, 3), (1, 8, 8, 3)]
     flat = [image for batch in batches for image in batch]
     for image, tensor in zip(images, flat, strict=True):
         assert torch.equal(tensor, torch.from_numpy(image).float() / 255)
+    left = made.tensors(without={0, 2})
+    assert [batch.shape for batch in left] == [(2, 8, 8, 3)]
+    assert torch.equal(left[0], torch.from_numpy(np.stack([images[1], images[3]])).float() / 255)
 
 
 def test_where_the_host_shows_previews_nothing_else_changes(
     tiny: Model, folders: FolderHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unseen, _ = generate(tiny, seeds=(5, 6), prompts=(Prompt("x"),), combine="product")
+    with host.use(host.Host()):
+        unseen, _ = generate(tiny, seeds=(5, 6), prompts=(Prompt("x"),), combine="product")
     assert not folders.sheets
     monkeypatch.setattr(preview, "FIRST", 0.0)
     monkeypatch.setattr(preview, "PERIOD", 0.0)

@@ -109,7 +109,8 @@ def test_saved_workflows_load() -> None:
 @pytest.mark.parametrize("name", NODE_CLASS_MAPPINGS)
 def test_what_an_api_file_leaves_out_is_what_the_widget_shows(name: str) -> None:
     node = NODE_CLASS_MAPPINGS[name]
-    taken = inspect.signature(getattr(node, node.FUNCTION)).parameters
+    method = getattr(node, "begin", getattr(node, node.FUNCTION))
+    taken = inspect.signature(method).parameters
     for given, (kind, options) in node.INPUT_TYPES().get("optional", {}).items():
         shown = options.get("default", kind[0] if isinstance(kind, list) else None)
         left_out = taken[given].default

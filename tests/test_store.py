@@ -1,36 +1,137 @@
+"""Finished images on disk: durable, shared, bounded, and never other than they were."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
-from batch_sdxl.core.store import FinishedImages
+import pytest
+from batch_sdxl.core.errors import OutputError
+from batch_sdxl.core.store.store import ImageStore
 
 
-def image(shade: int) -> np.ndarray:
-    return np.full((10, 10, 3), shade, np.uint8)
+def image(value: int = 7) -> np.ndarray:
+    return np.random.default_rng(value).integers(0, 256, (16, 24, 3), dtype=np.uint8)
 
 
-def test_images_are_found_by_their_key() -> None:
-    store = FinishedImages()
-    store.put("a", image(1))
-    found = store.get("a")
-    assert found is not None and found[0, 0, 0] == 1
-    assert store.get("b") is None
+def key(number: int) -> str:
+    return f"{number:064x}"
 
 
-def test_the_oldest_make_room_for_new_ones() -> None:
-    store = FinishedImages(limit=900)
-    for shade, key in enumerate("abca"):
-        store.put(key, image(shade))
-    assert [store.get(key) is not None for key in "abc"] == [True, True, True]
-    store.put("d", image(4))
-    assert [store.get(key) is not None for key in "abcd"] == [True, False, True, True]
-    store.put("e", np.zeros((100, 100, 3), np.uint8))
-    assert [store.get(key) for key in "abcde"] == [None] * 5
+def files(store: ImageStore) -> list[Path]:
+    return sorted(store.folder.rglob("*.safetensors"))
 
 
-def test_released_images_are_gone() -> None:
-    store = FinishedImages(limit=600)
-    for key in "ab":
-        store.put(key, image(0))
-    store.release()
-    assert store.get("a") is None
-    for key in "cd":
-        store.put(key, image(0))
-    assert store.get("c") is not None
+def test_an_image_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "store")
+    assert store.get(key(1)) is None
+    assert not (tmp_path / "store").exists()  # looking makes no folder
+    store.put(key(1), image(), "{}")
+    store.put(key(1), image().astype(np.float32) / 255, "{}")
+    again = ImageStore(tmp_path / "store")
+    assert np.array_equal(again.get(key(1)), image())
+    deep = again.get(key(1), unrounded=True)
+    assert deep.dtype == np.float32 and np.array_equal(deep, image().astype(np.float32) / 255)
+    assert again.get(key(2)) is None
+    assert again.has(key(1)) and not again.has(key(2))
+
+
+@pytest.mark.parametrize("place", [0, 9, 60, -1, -500])
+def test_an_altered_file_is_noticed_and_taken_away(tmp_path: Path, place: int) -> None:
+    store = ImageStore(tmp_path)
+    store.put(key(1), image(), '{"seed": 1}')
+    (file,) = files(store)
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+    assert store.get(key(1)) is None
+    assert files(store) == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 8, 100, 1300])
+def test_a_torn_file_is_noticed(tmp_path: Path, length: int) -> None:
+    store = ImageStore(tmp_path)
+    store.put(key(1), image(), "{}")
+    (file,) = files(store)
+    file.write_bytes(file.read_bytes()[:length])
+    assert store.get(key(1)) is None
+
+
+def test_those_unused_for_longest_make_room(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path, limit=10 * 1500)
+    for number in range(10):
+        store.put(key(number), image(number), "{}")
+    for number, file in enumerate(files(store)):
+        os.utime(file, (1000 + number, 1000 + number))
+    assert store.get(key(0)) is not None  # used again, so that it stays
+    for number in range(10, 14):
+        store.put(key(number), image(number), "{}")
+        assert store.usage().size <= store.limit
+    kept = [number for number in range(14) if store.has(key(number))]
+    assert 0 in kept and 13 in kept and 1 not in kept and len(kept) >= 8
+
+
+def test_one_image_larger_than_the_limit_is_kept_all_the_same(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path, limit=10)
+    store.put(key(1), image(), "{}")
+    assert store.has(key(1))
+
+
+def test_it_can_be_seen_and_emptied(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "store")
+    assert (store.usage().images, store.usage().size) == (0, 0)
+    store.put(key(1), image(), "{}")
+    (tmp_path / "store" / "mine.txt").write_text("not the store's")
+    assert store.usage().images == 1
+    assert store.usage().size == sum(file.stat().st_size for file in files(store))
+    assert store.clear().images == 1
+    assert store.usage().images == 0 and store.get(key(1)) is None
+    assert (tmp_path / "store" / "mine.txt").exists()
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file in its place")
+    with pytest.raises(OutputError, match=r"keep a finished image.*run without"):
+        ImageStore(tmp_path / "store").put(key(1), image(), "{}")
+
+
+WRITER = """
+import sys
+import time
+from pathlib import Path
+import numpy as np
+from batch_sdxl.core.store.store import ImageStore
+store = ImageStore(Path(sys.argv[1]))
+print("ready", flush=True)
+number = 0
+while True:
+    number = (number + 1) % 50
+    pixels = np.random.default_rng(number).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    store.put(f"{number:064x}", pixels, "{}")
+"""
+
+
+def test_writers_that_are_killed_leave_whole_images_or_none(tmp_path: Path) -> None:
+    """Two at once, killed at any moment; what is there afterwards is right to the last bit."""
+    for round in range(3):
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(2)
+        ]
+        for writer in writers:
+            writer.stdout.readline()
+        time.sleep(0.05 + 0.04 * round)
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+            writer.stdout.close()
+    store = ImageStore(tmp_path)
+    there = [number for number in range(50) if store.has(key(number))]
+    assert there
+    for number in there:
+        expected = np.random.default_rng(number).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+        assert np.array_equal(store.get(key(number)), expected)

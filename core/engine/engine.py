@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import InvalidRequest
+from ..errors import FailedImage, InvalidRequest
 from ..images.source import to_uint8
 from ..models.model import Model
 from ..models.offload import offloaded
@@ -52,6 +53,17 @@ class GeneratedImage:
     record: Record
 
 
+class _Listener(NamedTuple):
+    """Who is told how a run goes."""
+
+    step: Callable[[Progress], None]
+    failure: Callable[[int, FailedImage], None]
+
+
+def _stop(index: int, error: FailedImage) -> None:
+    raise error
+
+
 class Engine:
     """Makes images of requests; each one's bits depend on its request, model and numerics only."""
 
@@ -77,6 +89,7 @@ class Engine:
         requests: ImageRequest | Iterable[ImageRequest],
         *,
         on_step: Callable[[Progress], None] | None = None,
+        on_failure: Callable[[int, FailedImage], None] | None = None,
     ) -> Iterator[GeneratedImage]:
         """Make the images, each handed out as soon as it is done, whatever the order.
 
@@ -87,8 +100,11 @@ class Engine:
             requests: any number, of any mixture of sizes and settings; or a single one.
             on_step: called after every UNet call, every image and every image's prompts; what it
                 raises stops the run.
+            on_failure: told of each request whose image fails, by its place, and why; the others
+                are made all the same. None ends the run with the first that fails.
 
         Raises:
+            FailedImage: an image came out as NaN or infinite numbers, without `on_failure`.
             InvalidPrompts: a prompt calls a textual inversion that is not there, has a weight that
                 is not finite, or its length and that of its negative prompt do not go together.
             InvalidRequest: a sampler can't take the number of steps, or the text encoders have not
@@ -104,7 +120,8 @@ class Engine:
             self._text.check_clip_skip(clip_skip)
         queues = self._queues(filled)
         total = Progress(0, self._count_steps(filled), 0, len(filled))
-        return self._run(filled, queues, total, on_step or (lambda progress: None))
+        tell = _Listener(on_step or (lambda progress: None), on_failure or _stop)
+        return self._run(filled, queues, total, tell)
 
     def geometry_of(self, width: int, height: int) -> Geometry:
         """The shape of the calls that images of this size in pixels are made with."""
@@ -144,7 +161,7 @@ class Engine:
         requests: list[SizedRequest],
         queues: dict[tuple[int, int, int], list[int]],
         progress: Progress,
-        on_step: Callable[[Progress], None],
+        tell: _Listener,
     ) -> Iterator[GeneratedImage]:
         with offloaded(self.model):
             # Rows of one call share a shape, so one is finished before the next begins.
@@ -156,7 +173,7 @@ class Engine:
                         chunks,
                         geometry,
                         progress,
-                        on_step,
+                        tell,
                     )
 
     def _render(
@@ -165,27 +182,38 @@ class Engine:
         chunks: int,
         geometry: Geometry,
         progress: Progress,
-        on_step: Callable[[Progress], None],
+        tell: _Listener,
     ) -> Generator[GeneratedImage, None, Progress]:
         queue = deque(requests)
         lanes: list[Lane] = []
         while queue or lanes:
             free = geometry.rows - sum(len(lane.embeddings) for lane in lanes)
             while queue and free >= (needed := 1 + queue[0][1].is_guided):
-                lanes.append(self._make_lane(*queue.popleft(), chunks))
-                free -= needed
-                on_step(progress)
+                index, request = queue.popleft()
+                try:
+                    lanes.append(self._make_lane(index, request, chunks))
+                    free -= needed
+                except FailedImage as error:
+                    tell.failure(index, error)
+                tell.step(progress)
+            if not lanes:  # all that were admitted failed
+                continue
             self._tick(lanes, geometry)
             progress = progress.after(len(lanes), 0, lanes)
             done = [lane for lane in lanes if lane.is_done]
             if not done:
-                on_step(progress)
+                tell.step(progress)
             # Handed out before anyone is asked to go on, so that Cancel does not lose it.
             for lane in done:
                 lanes.remove(lane)
-                yield self._retire(lane)
-                progress = progress.after(0, 1, lanes)
-                on_step(progress)
+                try:
+                    image = self._retire(lane)
+                except FailedImage as error:
+                    tell.failure(lane.index, error)
+                else:
+                    yield image
+                    progress = progress.after(0, 1, lanes)
+                tell.step(progress)
         return progress
 
     def _queues(self, requests: list[SizedRequest]) -> dict[tuple[int, int, int], list[int]]:

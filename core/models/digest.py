@@ -1,21 +1,24 @@
-"""SHA-256 of files, remembered beside their size and time."""
+"""SHA-256 of files, remembered beside what the file system says of them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..hashing import add_content
+from ..user_cache import user_cache
+from ..whole_files import write_whole
 
 
 def digest_file(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal, as others compute it too.
 
-    It is kept in the user's cache folder, and taken from there while path, size and time of change
-    are the same: gigabytes of weights are read once.
+    It is kept in the user's cache folder, and taken from there while path, size, inode and the
+    times of change of content and inode are the same: gigabytes of weights are read once. The last
+    of these no program can set, so a file that was replaced is read again, whatever its dates say;
+    what goes unnoticed is a disk that changes by itself.
     """
     remembered = _Memory()
     digest = remembered.of(path)
@@ -33,8 +36,7 @@ def digest_files(root: Path, files: Sequence[Path]) -> str:
 
 class _Memory:
     def __init__(self) -> None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self._path = cache / "batch-sdxl" / "digests.json"
+        self._path = user_cache() / "digests.json"
         try:
             self._known: dict[str, list[object]] = dict(json.loads(self._path.read_text("utf-8")))
         except (OSError, ValueError, TypeError):  # none yet, or damaged: it is only a memory
@@ -43,23 +45,22 @@ class _Memory:
 
     def of(self, path: Path) -> str:
         status = path.stat()
-        key, state = str(path.resolve()), [status.st_size, status.st_mtime_ns]
-        entry = self._known.get(key, [])
-        if entry[:2] != state:
+        key = str(path.resolve())
+        state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        *known, last = self._known.get(key, [None])
+        if known != state:
             digest = hashlib.sha256()
             add_content(digest, path)
-            entry = [*state, digest.hexdigest()]
-            self._known[key] = entry
+            last = digest.hexdigest()
+            self._known[key] = [*state, last]
             self._grew = True
-        return str(entry[2])
+        return str(last)
 
     def save(self) -> None:
         if not self._grew:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps(self._known), "utf-8")
-            partial.replace(self._path)
+            write_whole(self._path, json.dumps(self._known).encode())
         except OSError:  # a read-only home costs time, not the run
             return

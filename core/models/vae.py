@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..errors import ModelNotFound
+from ..errors import FailedImage, ModelNotFound
 from ..pinning import pinned
 from ..request.size import PIXELS_PER_LATENT
 from .checkpoint import load_vae
@@ -75,6 +75,9 @@ def decode(model: Model, latents: torch.Tensor, tile: int | None = None) -> torc
 
     Returns:
         (H, W, 3) fp32 RGB on the CPU, in 0..1.
+
+    Raises:
+        FailedImage: the latents, or what comes of them, are not finite.
     """
     vae = model.vae
 
@@ -82,6 +85,8 @@ def decode(model: Model, latents: torch.Tensor, tile: int | None = None) -> torc
         (decoded,) = vae.decode(unscaled.to(model.device, vae.dtype), return_dict=False)
         return torch.as_tensor(decoded)
 
+    if not latents.isfinite().all():
+        raise _failed("latents", model.dtype)
     with pinned(model.device):
         unscaled = latents / vae.config.scaling_factor
         decoded = _finite(vae, call, tile)[0].float().cpu()
@@ -100,6 +105,9 @@ def encode(
 
     Returns:
         Twice (1, 4, H/8, W/8) fp32 on the CPU, scaled.
+
+    Raises:
+        FailedImage: what comes of the image is not finite.
     """
     vae = model.vae
 
@@ -117,14 +125,29 @@ def encode(
 def _finite(vae: Any, call: Callable[[], torch.Tensor], tile: int | None) -> torch.Tensor:
     """What a call returns; in fp32 for the one image with which it overflows in fp16.
 
+    Raises:
+        FailedImage: it is not finite all the same.
+
     The VAE is changed for the length of the call, which `pinned` keeps other threads from seeing.
     """
     with _tiled(vae, tile):
         result = call()
-        if vae.dtype != torch.float16 or result.isfinite().all():
-            return result
-        with _in_fp32(vae):
-            return call()
+        if vae.dtype == torch.float16 and not result.isfinite().all():
+            with _in_fp32(vae):
+                result = call()
+    if not result.isfinite().all():
+        raise _failed("pixels of the VAE", vae.dtype)
+    return result
+
+
+def _failed(what: str, dtype: torch.dtype) -> FailedImage:
+    name = str(dtype).removeprefix("torch.")
+    other = "bf16 or fp32" if dtype == torch.float16 else "another checkpoint or VAE"
+    return FailedImage(
+        f"finite numbers for the {what}",
+        f"NaN or infinite ones, in {name}",
+        f"Try {other}; without LoRAs, or with a lower cfg, if that does not help.",
+    )
 
 
 @contextmanager

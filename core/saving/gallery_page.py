@@ -21,6 +21,7 @@ from urllib.parse import quote
 from ..errors import BatchSDXLError, OutputError
 from ..images.files import is_image_name, natural, open_image
 from ..request.record import Record
+from ..whole_files import write_whole
 from .image_file import record_in
 from .texts import texts_in
 
@@ -78,12 +79,9 @@ def write_page(folder: Path) -> Path:
     """
     check_page(folder)
     path = folder / NAME
-    part = folder / f".{NAME}.{os.getpid()}.part"
     try:
-        part.write_bytes(page(folder.name, entries(folder)).encode("utf-8", "replace"))
-        part.replace(path)
+        write_whole(path, page(folder.name, entries(folder)).encode("utf-8", "replace"))
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise _unwritten(path, error) from error
     return path
 

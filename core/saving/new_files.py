@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..errors import OutputError
+from ..whole_files import write_beside
 
 
-def write_new(folder: Path, names: Iterable[str], content: bytes) -> Path:
-    """Write a file under the first of the names that is free.
+def write_new(
+    folder: Path,
+    names: Iterable[str],
+    content: bytes,
+    is_same: Callable[[Path], bool] = lambda path: False,
+) -> Path:
+    """Write a file under the first of the names that is free, durably and whole or not at all.
 
     Args:
         folder: made if it is not there.
         names: without end.
-        content: of the file; if not all of it can be written, none is left.
+        content: of the file.
+        is_same: whether a file that has the name is as good.
 
     Returns:
         The path of the file.
@@ -26,19 +33,11 @@ def write_new(folder: Path, names: Iterable[str], content: bytes) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
-            try:
-                file = (folder / name).open("xb")
-            except FileExistsError:
-                continue
-            try:
-                with file:
-                    file.write(content)
-            except BaseException:
-                (folder / name).unlink(missing_ok=True)
-                raise
-            return folder / name
+            path = folder / name
+            if write_beside(path, content) or is_same(path):
+                return path
     except OSError as error:
-        raise _unwritten(folder, error) from error
+        raise unwritten(folder, error) from error
     raise AssertionError("names without end")
 
 
@@ -56,11 +55,12 @@ def next_number(folder: Path, before: str) -> int:
     try:
         names = [path.name for path in folder.iterdir()] if folder.exists() else []
     except OSError as error:
-        raise _unwritten(folder, error) from error
+        raise unwritten(folder, error) from error
     return 1 + max((int(match[1]) for match in map(taken.match, names) if match), default=0)
 
 
-def _unwritten(folder: Path, error: OSError) -> OutputError:
+def unwritten(folder: Path, error: OSError) -> OutputError:
+    """The error of a folder that files cannot be written to."""
     return OutputError(
         "to write an image", f"{folder} ({error})", "Check the folder and the free space."
     )

@@ -126,6 +126,7 @@ def parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_verify(commands)
     _add_reproduce(commands)
+    _add_store(commands)
     _add_doctor(commands)
     return made
 
@@ -151,6 +152,7 @@ def _add_run(commands: Commands) -> None:
         help="fetch models that the workflow names on the Hugging Face hub",
     )
     _add_allow(parser)
+    _add_keeping(parser)
     _add_output(parser)
 
 
@@ -193,7 +195,8 @@ def _add_generate(commands: Commands) -> None:
     parser.add_argument(
         "--on-error",
         metavar="HOW",
-        help="stop at a picture that does not say its prompt, or skip it (default: stop)",
+        help="stop at a picture that does not say its prompt, or an image that comes out as NaN, "
+        "or skip it (default: stop)",
     )
     parser.add_argument(
         "--images", nargs="+", metavar="PATH", help="folders or files to start from"
@@ -213,6 +216,7 @@ def _add_generate(commands: Commands) -> None:
         "--page", action="store_const", const="true", help="write index.html beside the images"
     )
     _add_allow(parser)
+    _add_keeping(parser)
     _add_output(parser)
 
 
@@ -245,6 +249,16 @@ def _add_reproduce(commands: Commands) -> None:
     )
     _add_sources(parser)
     _add_output(parser)
+
+
+def _add_store(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "store",
+        help="show what is kept of finished images, or empty it",
+        description="Show what is kept of finished images, so that no run makes them again.",
+    )
+    parser.add_argument("--clear", action="store_true", help="remove all of them")
+    _add_json(parser, "print one JSON object")
 
 
 def _add_doctor(commands: Commands) -> None:
@@ -290,6 +304,21 @@ def _add_allow(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="DIR",
         help="a folder that input files may come from, beside the working directory",
+    )
+
+
+def _add_keeping(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-store",
+        action="store_true",
+        default=False,
+        help="neither take images from earlier runs nor keep them for later ones",
+    )
+    parser.add_argument(
+        "--anew",
+        action="store_true",
+        default=False,
+        help="write another set beside files that are there already, in place of completing them",
     )
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...core.errors import ModelNotFound
+from ...core.store.chosen import chosen_store
+from ...core.store.store import ImageStore
+from ...core.user_cache import user_cache
 from ...core.wording import meant
 from ...host.base import EXAMPLES, Host, Progress
 from ...host.paths import input_roots, resolve
 from .bar import Bar
+from .stopping import Stopping
+
+if TYPE_CHECKING:
+    from ...core.models.model import Model
 
 
 class HeadlessHost(Host):
@@ -28,6 +37,9 @@ class HeadlessHost(Host):
         *,
         named: Collection[str] = (),
         download: bool = False,
+        stores: bool = True,
+        anew: bool = False,
+        stopping: Stopping | None = None,
     ) -> None:
         """Name the folders.
 
@@ -38,6 +50,9 @@ class HeadlessHost(Host):
             allowed: looked up after all others.
             named: what the person typed: models of these names may lie anywhere, and be fetched.
             download: whether models that a workflow names may be fetched from the hub.
+            stores: whether finished images are kept for later runs.
+            anew: whether files are written once more that are there already.
+            stopping: knows whether the person wants the run to end; None for nobody.
         """
         self._folders = folders
         self._allowed = allowed
@@ -45,6 +60,9 @@ class HeadlessHost(Host):
         self._bar = bar
         self._named = named
         self._download = download
+        self._stores = stores
+        self._anew = anew
+        self._stopping = stopping
 
     def input_folders(self) -> list[Path]:
         """The given folders, the working directory, the pack's examples, the allowed folders."""
@@ -53,6 +71,29 @@ class HeadlessHost(Host):
     def output_folder(self) -> Path:
         """The given one."""
         return self._output
+
+    def store(self) -> ImageStore | None:
+        """The person's own, in the user's cache folder unless another was chosen."""
+        return users_store() if self._stores else None
+
+    @contextmanager
+    def holding(self, model: Model, memory: int) -> Iterator[None]:
+        """The time in which the first request to stop waits for the images that are nearly done."""
+        with self._stopping.holding_on() if self._stopping else nullcontext():
+            yield
+
+    def check_cancelled(self) -> None:
+        """Stop if the person asked for it.
+
+        Raises:
+            KeyboardInterrupt: so it is.
+        """
+        if self._stopping is not None:
+            self._stopping.check()
+
+    def completes_files(self) -> bool:
+        """Unless another set was asked for."""
+        return not self._anew
 
     def model_path(self, name: str) -> Path:
         """Where a model lies; a name of the hub where it may be, or is on this machine.
@@ -111,3 +152,8 @@ class HeadlessHost(Host):
             f"{near} Put it there, allow its folder with --allow DIR, or name it yourself "
             "with --set.".strip(),
         )
+
+
+def users_store() -> ImageStore | None:
+    """The store of the person at the command line, None where it is turned off."""
+    return chosen_store(user_cache() / "store")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ...core.errors import BatchSDXLError, InvalidPrompts, InvalidRequest
 from ...host import host
-from ..notes import notes_of
+from ..notes import left_by, notes_of
 from .arguments import parser
+from .streams import tolerant
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,8 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 after an error of ours, 130 after Ctrl-C; of `verify` those of
         `verification`. (2, for wrong usage, is raised as SystemExit by argparse.)
     """
-    args = parser().parse_args(argv)
-    _quieten()
+    with tolerant():
+        args = parser().parse_args(argv)
+        _quieten()
+        return _run_command(args)
+
+
+def _run_command(args: argparse.Namespace) -> int:
     try:
         return _COMMANDS[args.command](args)
     except BatchSDXLError as error:
@@ -35,9 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"Expected: {error.expected}\n")
         sys.stderr.write(f"Got:      {error.got}\n")
         sys.stderr.write(f"To do:    {error.action}\n")
+        if left := left_by(error):
+            sys.stderr.write(f"There is: {left}\n")
         return 1
     except KeyboardInterrupt as stop:
-        sys.stderr.write(" ".join(["\nStopped.", *notes_of(stop)]) + "\n")
+        sys.stderr.write(f"\nStopped. {left_by(stop) or 'No file is written.'}\n")
         return 130
 
 
@@ -49,11 +57,17 @@ def _run(args: argparse.Namespace) -> int:
     folders = [args.workflow.resolve().parent]
     named = {text.partition("=")[2] for text in args.set}
     with Session(
-        folders, args.output, args.json, args.allow, named=named, download=args.download
+        folders,
+        args.output,
+        args.json,
+        args.allow,
+        named=named,
+        download=args.download,
+        stores=not args.no_store,
+        anew=args.anew,
     ) as session:
         graph = workflow.read(args.workflow, session.catalog)
-        session.produce(settings.apply(graph, session.catalog, args.set))
-    return 0
+        return session.produce(settings.apply(graph, session.catalog, args.set))
 
 
 def _convert(args: argparse.Namespace) -> int:
@@ -91,13 +105,19 @@ def _generate(args: argparse.Namespace) -> int:
         options["prompt_file"] = names[-1]
     named = {*options.values(), *(name for name, _ in loras)}
     with Session(
-        folders, args.output, args.json, args.allow, named=named, download=True
+        folders,
+        args.output,
+        args.json,
+        args.allow,
+        named=named,
+        download=True,
+        stores=not args.no_store,
+        anew=args.anew,
     ) as session:
         session.tell(prompt_source.said(given, file))
         for line in recipe.unused(options):
             session.tell(line)
-        session.produce(recipe.graph(session.catalog, options, loras))
-    return 0
+        return session.produce(recipe.graph(session.catalog, options, loras))
 
 
 def _lora(text: str) -> tuple[str, float]:
@@ -134,6 +154,12 @@ def _reproduce(args: argparse.Namespace) -> int:
     return 0
 
 
+def _store(args: argparse.Namespace) -> int:
+    from . import storing
+
+    return storing.run(args.clear, args.json)
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from .diagnosis import to_text
     from .doctor import examine
@@ -166,5 +192,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "generate": _generate,
     "verify": _verify,
     "reproduce": _reproduce,
+    "store": _store,
     "doctor": _doctor,
 }

@@ -94,6 +94,8 @@ def graph(
     made = Graph(nodes, words=words)
     for option, text in options.items():
         made = settings.put(made, catalog, *TARGETS[option], text)
+    if "on_error" in options:  # of what is read, and of what is made
+        made = settings.put(made, catalog, "5", "on_error", options["on_error"])
     if {"images", "width", "height"} <= options.keys():
         # Images that are not of that size would be refused.
         for name in ("width", "height"):

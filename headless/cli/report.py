@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ...core.request.record import KEY, Record
 from ...core.wording import counted
-from ..graph.run import Shown
+from ..graph.run import Failure, Shown
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,19 @@ def saved(shown: Mapping[str, Shown], output: Path) -> list[Saved]:
     return files
 
 
-def to_json(files: list[Saved]) -> str:
-    """One JSON object with all of them."""
+def to_json(files: list[Saved], failures: Sequence[Failure] = ()) -> str:
+    """One JSON object with all of them, and with the images that could not be made."""
     entries = [
         {"file": str(one.file), "node": one.node_id, "row": one.row and one.row.to_plain()}
         for one in files
     ]
-    return json.dumps({"files": entries}, ensure_ascii=False)
+    report: dict[str, Any] = {"files": entries}
+    if failures:
+        report["failed"] = [
+            {"node": one.node_id, "row": one.row.to_plain(), "error": str(one.error)}
+            for one in failures
+        ]
+    return json.dumps(report, ensure_ascii=False)
 
 
 def to_table(files: list[Saved], console: Console) -> None:

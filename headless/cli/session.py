@@ -13,16 +13,18 @@ from types import TracebackType
 from rich.console import Console
 
 from ...core.errors import OutputError
+from ...core.wording import counted
 from ...host import host
 from ..graph.catalog import Catalog, foreign, installed
 from ..graph.check import check
 from ..graph.convert import convert
 from ..graph.graph import Graph
-from ..graph.run import run
-from ..notes import note
+from ..graph.run import Run
+from ..notes import leave
 from . import report
 from .bar import Bar
 from .host import HeadlessHost
+from .stopping import Stopping
 
 
 class Session:
@@ -37,6 +39,8 @@ class Session:
         *,
         named: Collection[str] = (),
         download: bool = False,
+        stores: bool = True,
+        anew: bool = False,
     ) -> None:
         """Nothing happens before the block.
 
@@ -47,6 +51,8 @@ class Session:
             allowed: more folders that input files may come from.
             named: what the person typed, which may be the path of a model anywhere.
             download: whether a workflow may have models fetched.
+            stores: whether finished images are kept for later runs.
+            anew: whether files are written once more that are there already.
         """
         self._output = output.absolute()
         self._folders = folders
@@ -54,12 +60,17 @@ class Session:
         self._allowed = [folder.resolve() for folder in allowed]
         self._named = named
         self._download = download
+        self._stores = stores
+        self._anew = anew
         self._stack = ExitStack()
+        self._running: Run | None = None
 
     def __enter__(self) -> Session:
         """Take charge."""
         _check_output(self._output)
         self._bar = self._stack.enter_context(Bar(Console(stderr=True)))
+        stopping = Stopping(self.tell)
+        self._stack.enter_context(stopping.catching())
         own = HeadlessHost(
             self._folders,
             self._output,
@@ -67,6 +78,9 @@ class Session:
             self._allowed,
             named=self._named,
             download=self._download,
+            stores=self._stores,
+            anew=self._anew,
+            stopping=stopping,
         )
         self._stack.enter_context(host.use(own))
         return self
@@ -79,8 +93,8 @@ class Session:
     ) -> None:
         """Give it back."""
         self._stack.close()
-        if isinstance(error, KeyboardInterrupt):
-            note(error, f"Finished files stay in {self._output}.")
+        if error is not None and self._running is not None:
+            leave(error, self._left(len(self._running.written())))
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -91,8 +105,19 @@ class Session:
         """Say a line, on stderr."""
         self._bar.tell(text)
 
-    def produce(self, graph: Graph) -> None:
+    def _left(self, files: int) -> str:
+        """What is there of a run that did not end, and how to go on; empty for nothing."""
+        if not files:
+            return ""
+        how = "without --anew " if self._anew else ""
+        again = f"The same command {how}goes on from there: none of them is made again."
+        return f"{counted(files, 'files')} in {self._output}. {again}"
+
+    def produce(self, graph: Graph) -> int:
         """Check and run a graph, and say what was written.
+
+        Returns:
+            The exit code: 1 where images could not be made and were skipped.
 
         Raises:
             BatchSDXLError: the graph cannot run, or a node failed.
@@ -106,13 +131,15 @@ class Session:
             if plan.left_out:
                 told = foreign(plan.left_out)
                 self.tell(f"Left out, as nothing that is saved needs them: {told}.")
-            shown = run(plan, self.catalog)
+            self._running = running = Run(plan, self.catalog)
+            shown = running.run()
         files = report.saved(shown, self._output)
         if self._as_json:
-            sys.stdout.write(report.to_json(files) + "\n")
+            sys.stdout.write(report.to_json(files, running.failures) + "\n")
         else:
             self._stack.close()  # the bar is done
             report.to_table(files, Console())
+        return 1 if running.failures else 0
 
 
 def _check_output(folder: Path) -> None:

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
 
 from ...core.errors import InvalidWorkflow
-from ..notes import note
+from ...core.request.record import Record
+from ...host.types import Gives, Takes
+from ..notes import note, notes_of
 from .catalog import Catalog
 from .check import Plan
+from .flow import Flow, step
 from .graph import Link
 from .inputs import hidden_of, outputs_of
 from .mapping import call, merge
+from .stream import Streams, Taker
 
 #: What an output node shows: for each key of its `ui`, a list.
 Shown = dict[str, list[Any]]
+
+
+class Failure(NamedTuple):
+    """An image that could not be made: of which node, from what, and why not."""
+
+    node_id: str
+    row: Record
+    error: Exception
 
 
 def run(plan: Plan, catalog: Catalog) -> dict[str, Shown]:
@@ -25,13 +41,23 @@ def run(plan: Plan, catalog: Catalog) -> dict[str, Shown]:
 
 
 class Run:
-    """One run of a graph. A result is let go when the last node that reads it is done."""
+    """One run of a graph. A result is let go when the last node that reads it is done.
+
+    Attributes:
+        shown: what output nodes have shown by now, by node id.
+        failures: images that could not be made.
+    """
 
     def __init__(self, plan: Plan, catalog: Catalog) -> None:
         """Prepare; nothing runs yet."""
+        self.shown: dict[str, Shown] = {}
+        self.failures: list[Failure] = []
         self._plan = plan
         self._catalog = catalog
+        self._streams = Streams(plan, catalog)
         self._outputs: dict[str, list[list[Any]]] = {}
+        self._done: set[str] = set()
+        self._taking: list[Takes] = []
         self._readers = Counter(
             link.node_id for node_id in plan.order for _, link in plan.graph.nodes[node_id].links()
         )
@@ -43,38 +69,119 @@ class Run:
         }
 
     def run(self) -> dict[str, Shown]:
-        """Run the nodes in order."""
-        shown = {}
+        """Run the nodes in order; those that take what another gives, while it gives."""
         for node_id in self._plan.order:
-            try:
-                ui = self._execute(node_id)
-            except Exception as error:
-                if not self._plan.graph.words:
-                    note(error, f"In {self._plan.graph.label(node_id)}")
-                raise
-            if ui is not None:
-                shown[node_id] = ui
-        return shown
+            if node_id not in self._done:
+                self._execute(node_id)
+        return self.shown
 
-    def _execute(self, node_id: str) -> Shown | None:
-        graph = self._plan.graph
-        node_class = self._catalog.classes[graph.nodes[node_id].class_type]
-        results, ui = _unpack(call(node_class(), node_class.FUNCTION, self._arguments(node_id)))
-        for _, link in graph.nodes[node_id].links():
-            self._readers[link.node_id] -= 1
-            if not self._readers[link.node_id]:
-                del self._outputs[link.node_id]
-        if self._readers[node_id]:
+    def _execute(self, node_id: str) -> None:
+        takers = self._streams.takers(node_id)
+        for taker in takers:
+            for other in self._streams.before(taker, node_id):
+                if other not in self._done:
+                    self._execute(other)
+        with self._telling(node_id):
+            if takers:
+                self._stream(node_id, takers)
+            else:
+                node_class = self._class(node_id)
+                returned = call(node_class(), node_class.FUNCTION, self._arguments(node_id))
+                self._finish(node_id, returned)
+
+    def _stream(self, giver: str, takers: Sequence[Taker]) -> None:
+        """Run a node and those that take its images, each image to its end before the next."""
+        giver_class = self._class(giver)
+        given: Gives = getattr(giver_class(), giver_class.GIVES)(**self._arguments(giver))
+        flows = [self._flow(taker, given) for taker in takers]
+        needless = set.intersection(*(flow.finished() for flow in flows))
+
+        def take(index: int, image: NDArray[Any]) -> None:
+            for flow in flows:
+                with self._telling(flow.node_id):
+                    flow.take(index, image)
+
+        # What lies on the way of takers alone need not run for all images once more.
+        passed = {taker.node_id for taker in takers}
+        for taker in takers:
+            for node_id in reversed(taker.between):
+                if self._streams.readers(node_id) <= passed:
+                    passed.add(node_id)
+        if self._streams.readers(giver) <= passed:
+            for index, image in given.images(needless):
+                take(index, image)
+            self._finish(giver, [()])
+        else:
+            self._finish(giver, [given.collect(take)])
+        self.failures += [
+            Failure(giver, given.rows[index], error) for index, error in given.failures.items()
+        ]
+        for flow in flows:
+            with self._telling(flow.node_id):
+                self._finish(flow.node_id, [flow.taking.end()])
+        for node_id in passed - self._done:
+            self._release(node_id)
+
+    def _flow(self, taker: Taker, given: Gives) -> Flow:
+        node_class = self._class(taker.node_id)
+        arguments = dict(self._arguments(taker.node_id, but=("images", "rows")))
+        with self._telling(taker.node_id):
+            taking: Takes = getattr(node_class(), node_class.TAKES)(
+                rows=[list(given.rows)], **arguments
+            )
+        self._taking.append(taking)
+        steps = []
+        for node_id in taker.between:
+            name = self._streams.image_input(node_id)
+            own = self._class(node_id)
+            fixed = {n: v[-1] for n, v in self._arguments(node_id, but=(name,)).items()}
+            steps.append(step(getattr(own(), own.FUNCTION), name, fixed))
+        return Flow(taker.node_id, taking, steps)
+
+    def written(self) -> list[Path]:
+        """The files that are written by now."""
+        return [file for taking in self._taking for file in taking.files]
+
+    @contextmanager
+    def _telling(self, node_id: str) -> Iterator[None]:
+        """Say of an error from the block which node it comes from."""
+        try:
+            yield
+        except Exception as error:
+            if not self._plan.graph.words and not notes_of(error):
+                note(error, f"In {self._plan.graph.label(node_id)}")
+            raise
+
+    def _finish(self, node_id: str, returned: list[Any]) -> None:
+        """Keep what a node returned for its readers, and what it shows."""
+        node_class = self._class(node_id)
+        results, ui = _unpack(returned)
+        self._release(node_id)
+        if self._readers[node_id] and any(results):
             are_lists = getattr(node_class, "OUTPUT_IS_LIST", None)
             are_lists = are_lists or [False] * len(outputs_of(node_class))
             self._outputs[node_id] = merge(results, are_lists)
-        return ui
+        if ui is not None:
+            self.shown[node_id] = ui
 
-    def _arguments(self, node_id: str) -> Mapping[str, list[Any]]:
+    def _release(self, node_id: str) -> None:
+        """Let go of what a node has read, where it was the last reader."""
+        self._done.add(node_id)
+        for _, link in self._plan.graph.nodes[node_id].links():
+            self._readers[link.node_id] -= 1
+            if not self._readers[link.node_id]:
+                self._outputs.pop(link.node_id, None)
+
+    def _class(self, node_id: str) -> type[Any]:
+        return self._catalog.classes[self._plan.graph.nodes[node_id].class_type]
+
+    def _arguments(self, node_id: str, but: Collection[str] = ()) -> Mapping[str, list[Any]]:
         node = self._plan.graph.nodes[node_id]
         node_class = self._catalog.classes[node.class_type]
         arguments: dict[str, list[Any]] = {}
         for name, value in node.inputs.items():
+            if name in but:
+                continue
             arguments[name] = self._read(value) if isinstance(value, Link) else [value]
             if not arguments[name] and not getattr(node_class, "INPUT_IS_LIST", False):
                 raise InvalidWorkflow(

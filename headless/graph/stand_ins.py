@@ -133,6 +133,7 @@ class ImageScaleBy:
 
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "upscale"
+    EACH_ALONE = "image"
     CATEGORY = "image/upscaling"
 
     @classmethod

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.engine.progress import Pace
 from ...core.errors import OutOfMemory
+from ...core.store.chosen import chosen_store
 from ..base import EXAMPLES, Host, Progress
 from .progress import ComfyProgress, check_cancelled, send_text
 
 if TYPE_CHECKING:
     from ...core.models.model import Model
+    from ...core.store.store import ImageStore
 
 
 class ComfyHost(Host):
@@ -36,6 +38,12 @@ class ComfyHost(Host):
         import folder_paths
 
         return Path(folder_paths.get_temp_directory())
+
+    def store(self) -> ImageStore | None:
+        """A folder in ComfyUI's user folder, unless another was chosen."""
+        import folder_paths
+
+        return chosen_store(Path(folder_paths.get_user_directory()) / "batch_sdxl" / "store")
 
     def show(self, node_id: str, ui: dict[str, list[str]]) -> None:
         """An event of the pack's own, to the browser that started the run."""

@@ -112,7 +112,7 @@ def test_our_error_is_three_lines_and_code_1(
     ("how", "code", "said"),
     [
         ("ours", 1, 'In "Failing" (node a):\nExpected: an image\n'),
-        ("stop", 130, "Stopped. Finished files stay in "),
+        ("stop", 130, "Stopped. No file is written."),
     ],
 )
 def test_run_that_does_not_finish(
@@ -131,7 +131,6 @@ def test_run_that_does_not_finish(
     assert main(["run", str(path), "--output", "there"]) == code
     err = capsys.readouterr().err
     assert said in err
-    assert ("there." in err) == (how == "stop")
 
 
 @pytest.mark.parametrize(
@@ -281,7 +280,7 @@ def asked(
 
     def ask(*arguments: str) -> tuple[Json, str]:
         graphs: list[Any] = []
-        monkeypatch.setattr(Session, "produce", lambda self, graph: graphs.append(graph))
+        monkeypatch.setattr(Session, "produce", lambda self, graph: graphs.append(graph) or 0)
         assert main(["generate", *arguments]) == 0
         (made,) = graphs
         inputs = {node.class_type.split("_")[1]: node.inputs for node in made.nodes.values()}

@@ -1,0 +1,149 @@
+"""A run that is stopped, killed or left alone loses nothing that was finished."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pytest
+from batch_sdxl.core.store.chosen import FOLDER
+from PIL import Image
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+
+COUNT = 6
+COMMAND = [
+    *(sys.executable, "-c"),
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from batch_sdxl.headless.cli.main import main; sys.exit(main())",
+    *("generate", "--prompts", "a red circle", "--seeds", f"1..{COUNT}", "--combine", "product"),
+    *("--steps", "12", "--width", "64", "--height", "64", "--rows-per-call", "4"),
+]
+
+
+class Job:
+    """The command, at work in a folder."""
+
+    def __init__(self, folder: Path, *options: str, **streams: int | IO[str] | None) -> None:
+        self.output = folder / "out"
+        self.process = subprocess.Popen(
+            [*COMMAND, "--output", str(self.output), *options],
+            env={**os.environ, FOLDER: str(folder / "store")},
+            text=True,
+            stdin=subprocess.DEVNULL,
+            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **streams},
+        )
+
+    def wait_for(self, files: int) -> None:
+        """Until so many files are there."""
+        while len(self.files()) < files and self.process.poll() is None:
+            time.sleep(0.002)
+
+    def end(self) -> str:
+        """Its last words."""
+        _, said = self.process.communicate(timeout=120)
+        return said or ""
+
+    def files(self) -> dict[str, int]:
+        """The images, and when each was written."""
+        if not self.output.is_dir():
+            return {}
+        return {p.name: p.stat().st_mtime_ns for p in self.output.glob("*.png")}
+
+    def pixels(self) -> dict[str, bytes]:
+        return {n: np.asarray(Image.open(self.output / n)).tobytes() for n in self.files()}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The pixels of a run that nobody disturbs, though nobody reads what it says either."""
+    read, write = os.pipe()
+    os.close(read)
+    job = Job(tmp_path_factory.mktemp("whole"), stdout=write, stderr=write)
+    os.close(write)
+    job.end()
+    assert job.process.returncode == 0
+    pixels = job.pixels()
+    assert len(pixels) == COUNT
+    return pixels
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SIGINT", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGTERM", "SIGHUP"))],
+)
+def test_a_run_that_is_stopped_says_what_is_there_and_goes_on(
+    tmp_path: Path, expected: dict[str, bytes], name: str
+) -> None:
+    job = Job(tmp_path)
+    job.wait_for(1)
+    job.process.send_signal(getattr(signal, name))
+    said = job.end()
+    there = job.files()
+    assert job.process.returncode == 130
+    assert "once more stops at once" in said
+    assert re.search(rf"Stopped. {len(there)} files? in {job.output}\. The same command goes", said)
+    assert 1 <= len(there) < COUNT
+    again = Job(tmp_path)
+    assert f"{len(there)} of {COUNT} images from earlier runs" in again.end()
+    assert again.pixels() == expected
+    assert there.items() <= again.files().items()
+
+
+def kill(job: Job, expected: dict[str, bytes], folder: Path) -> None:
+    """Kill a run, run again: the end is that of a run which was left alone."""
+    job.process.kill()
+    job.end()
+    written = job.files()
+    stored = len(list((folder / "store").rglob("[!.]*.safetensors")))
+    assert job.pixels().items() <= expected.items()
+    assert stored >= len(written)
+    again = Job(folder)
+    said = again.end()
+    assert again.process.returncode == 0, said
+    # What was stored is not made twice.
+    kept = re.search(rf"(\d) of {COUNT} images from earlier runs", said)
+    assert (int(kept[1]) if kept else 0) == stored
+    assert again.pixels() == expected
+    assert written.items() <= again.files().items()
+    assert {p.suffix for p in again.output.iterdir() if not p.name.startswith(".")} == {".png"}
+
+
+def test_a_run_that_is_killed_goes_on(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    job = Job(tmp_path)
+    job.wait_for(2)
+    kill(job, expected, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_any_moment_goes_on(
+    tmp_path: Path, expected: dict[str, bytes]
+) -> None:
+    begin = time.monotonic()
+    Job(tmp_path / "timed").end()
+    whole = time.monotonic() - begin
+    draw = random.Random(0)
+    for number in range(100):
+        job = Job(tmp_path / str(number))
+        time.sleep(draw.uniform(0.3, 1.0) * whole)
+        kill(job, expected, tmp_path / str(number))
+
+
+@pytest.mark.slow
+def test_the_reader_of_a_list_may_leave(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    job.end()
+    verify = [*COMMAND[:3], "verify", *[str(job.output)] * 3]
+    process = subprocess.Popen(verify, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert "Error" not in process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=120) == 0

@@ -1,0 +1,186 @@
+"""Files are there as soon as their images are, wherever each image goes its way alone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from batch_sdxl.core.engine import engine
+from batch_sdxl.core.store.chosen import GIGABYTES
+from batch_sdxl.headless.cli.main import main
+from batch_sdxl.headless.graph.stand_ins import ImageScaleBy
+from batch_sdxl.host.rendering import Rendering
+from batch_sdxl.nodes.batch_generate import BatchGenerate
+from PIL import Image
+
+Json = dict[str, Any]
+Api = Callable[..., Json]
+Save = Callable[[Any], Path]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, without a store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(GIGABYTES, "0")
+    return tmp_path
+
+
+@pytest.fixture
+def seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many files there are whenever an image is about to be decoded."""
+    counts: list[int] = []
+    decode = engine.decode
+
+    def counting(*args: Any) -> Any:
+        counts.append(len(list(folder.rglob("b*.png"))))
+        return decode(*args)
+
+    monkeypatch.setattr(engine, "decode", counting)
+    return counts
+
+
+@pytest.fixture
+def graph(api: Api) -> Json:
+    return api(
+        load=("BatchSDXL_LoadSDXL", {"model_name": "demo"}),
+        prompts=("BatchSDXL_PromptList", {"text": "a red circle\na blue square"}),
+        seeds=("BatchSDXL_SeedList", {"seeds": "1..2"}),
+        make=(
+            "BatchSDXL_BatchGenerate",
+            {
+                "model": ["load", 0],
+                "prompts": ["prompts", 0],
+                "seeds": ["seeds", 0],
+                "width": 64,
+                "height": 64,
+                "steps": 1,
+                "combine": "product",
+            },
+        ),
+        save=("BatchSDXL_SaveImageBatch", {"images": ["make", 0], "rows": ["make", 1]}),
+    )
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    return {file.name: np.asarray(Image.open(file)).tobytes() for file in folder.rglob("*.png")}
+
+
+def run(save: Save, graph: Json, output: str = "out", *options: str) -> dict[str, Any]:
+    assert main(["run", str(save(graph)), "--output", output, *options]) == 0
+    return contents(Path(output))
+
+
+def test_each_file_is_there_before_the_next_image(
+    save: Save, graph: Json, seen: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Rendering, "collect", None)  # no batch is held
+        files = run(save, graph)
+    assert seen == [0, 1, 2, 3]
+    monkeypatch.delattr(BatchGenerate, "GIVES")
+    assert run(save, graph, "plain") == files
+    assert list(files) and sorted(files)[0] == "batch_00001_seed1.png"
+
+
+def test_what_needs_the_whole_batch_waits(
+    save: Save, graph: Json, api: Api, seen: list[int]
+) -> None:
+    graph |= api(
+        sheet=("BatchSDXL_ContactSheet", {"images": ["make", 0], "rows": ["make", 1]}),
+        one=("SaveImage", {"images": ["sheet", 0], "filename_prefix": "sheet"}),
+    )
+    files = run(save, graph)
+    assert seen == [0, 1, 2, 3]
+    assert len(files) == 5
+
+
+def test_a_selection_waits(save: Save, graph: Json, api: Api, seen: list[int]) -> None:
+    graph |= api(
+        pick=(
+            "BatchSDXL_SelectImages",
+            {"images": ["make", 0], "rows": ["make", 1], "pick": "#2, #3"},
+        ),
+        save=("BatchSDXL_SaveImageBatch", {"images": ["pick", 0], "rows": ["pick", 1]}),
+    )
+    assert len(run(save, graph)) == 2
+    assert seen == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("method", ["nearest-exact", "bilinear", "area", "bicubic"])
+def test_nodes_that_work_on_each_image_alone_are_no_hindrance(
+    save: Save, graph: Json, api: Api, seen: list[int], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph |= api(
+        large=("ImageScaleBy", {"image": ["make", 0], "upscale_method": method, "scale_by": 1.5}),
+        save=("BatchSDXL_SaveImageBatch", {"images": ["large", 0], "rows": ["make", 1]}),
+    )
+    files = run(save, graph)
+    assert seen == [0, 1, 2, 3]
+    monkeypatch.delattr(ImageScaleBy, "EACH_ALONE")
+    assert run(save, graph, "plain") == files
+    assert seen[4:] == [4, 4, 4, 4]
+
+
+def test_the_same_run_again_completes_the_folder(
+    save: Save, graph: Json, api: Api, seen: list[int], folder: Path
+) -> None:
+    files = run(save, graph)
+    times = {file: file.stat().st_mtime_ns for file in (folder / "out").iterdir()}
+    third = folder / "out" / "batch_00003_seed1.png"
+    third.unlink()
+    assert run(save, graph) == files
+    assert len(seen) == 5  # one of them was made again, without any store
+    assert {f: f.stat().st_mtime_ns for f in times if f != third} == {
+        f: time for f, time in times.items() if f != third
+    }
+    assert len(run(save, graph, "out", "--anew")) == 8
+
+
+def test_what_went_through_another_node_is_not_taken_for_the_image_itself(
+    save: Save, graph: Json, api: Api
+) -> None:
+    first = run(save, graph)
+    graph |= api(
+        large=(
+            "ImageScaleBy",
+            {"image": ["make", 0], "upscale_method": "bilinear", "scale_by": 2.0},
+        ),
+        save=("BatchSDXL_SaveImageBatch", {"images": ["large", 0], "rows": ["make", 1]}),
+    )
+    assert len(run(save, graph)) == 8
+    assert first.items() <= run(save, graph).items()
+    assert len(run(save, graph)) == 8
+
+
+def test_rows_that_fail_are_told_and_the_others_are_there(
+    save: Save,
+    graph: Json,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    decode = engine.decode
+    calls: list[int] = []
+
+    def spoiled(model: Any, latents: Any, tile: Any) -> Any:
+        calls.append(1)
+        return decode(model, latents * (float("nan") if len(calls) == 2 else 1), tile)
+
+    monkeypatch.setattr(engine, "decode", spoiled)
+    workflow = str(save(graph))
+    arguments = ["run", workflow, "--output", "out", "--set", "make.on_error=skip", "--json"]
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert len(report["files"]) == len(contents(folder / "out")) == 3
+    (failed,) = report["failed"]
+    assert failed["row"]["request"]["seed"] == 2 and "NaN" in failed["error"]
+    assert "image 2 of 4 (seed 2): Expected finite numbers" in err
+
+    calls.clear()
+    assert main(["run", workflow, "--output", "stopped"]) == 1
+    assert "image 2 of 4 (seed 2)" in capsys.readouterr().err
+    assert len(contents(folder / "stopped")) == 1

@@ -1,0 +1,48 @@
+"""Files are there whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+from batch_sdxl.core import whole_files
+from batch_sdxl.core.whole_files import write_beside, write_whole
+
+
+def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", b"one")
+    write_whole(tmp_path / "a", b"two")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"two")]
+
+
+def test_a_file_takes_the_place_of_none(tmp_path: Path) -> None:
+    assert write_beside(tmp_path / "a", b"one")
+    assert not write_beside(tmp_path / "a", b"two")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"one")]
+
+
+@pytest.mark.parametrize("write", [write_whole, write_beside])
+def test_a_failure_leaves_what_was_there(
+    write: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"one")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(whole_files.os, "fsync", full)
+    for name in ("a", "b"):
+        if name == "b" or write is write_whole:
+            with pytest.raises(OSError, match="No space"):
+                write(tmp_path / name, b"two")  # type: ignore[operator]
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"one")]
+
+
+def test_file_systems_without_links_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(source: Path, target: Path) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(whole_files.os, "link", unknown)
+    assert write_beside(tmp_path / "a", b"one")
+    assert not write_beside(tmp_path / "a", b"two")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"one")]
