@@ -208,7 +208,7 @@ class _Display:
         self._requests = requests
         self._missing: Sequence[int] = ()
         self._node_id = node_id
-        self._host: host.Progress | None = None
+        self._host: host.ProgressDisplay | None = None
         self._preview: BatchPreview | None = None
         self._earlier: dict[int, Pixels] = {}
 
@@ -232,7 +232,7 @@ class _Display:
     def _kept(self) -> int:
         return len(self._requests) - len(self._missing)
 
-    def _begin(self, total_steps: int) -> host.Progress:
+    def _begin(self, total_steps: int) -> host.ProgressDisplay:
         display = host.current().progress(
             total_steps, len(self._requests), kept=self._kept, node_id=self._node_id
         )

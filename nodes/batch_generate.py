@@ -19,7 +19,7 @@ from ..core.wording import counted
 from ..host.batches import from_batches
 from ..host.paths import find_input
 from ..host.rendering import ON_ERROR, Rendering
-from ..host.types import MODEL, PROMPTS, ROWS, SEEDS, Inputs, Node
+from ..host.types import MODEL, PROMPTS, ROWS, SEEDS, BatchNode, Inputs
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..core.request.record import Record
 
 
-class BatchGenerate(Node):
+class BatchGenerate(BatchNode):
     """Makes one image of each combination of prompt, seed and input image."""
 
     DESCRIPTION = (
@@ -283,7 +283,7 @@ class BatchGenerate(Node):
         geometry = Geometry(rows_per_call[0], tile) if rows_per_call[0] else None
         engine = Engine(model[0], geometry=geometry, vae_tile=tile)
         requests = [engine.with_size(one.request) for one in planned]
-        rows = [engine.describe(request) for request in requests]
+        rows = engine.describe_each(requests)
         return Rendering(
             engine,
             requests,

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..hashing import add_content
 from ..user_cache import user_cache
 from ..whole_files import write_whole
 
@@ -49,9 +48,8 @@ class _Memory:
         state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         *known, last = self._known.get(key, [None])
         if known != state:
-            digest = hashlib.sha256()
-            add_content(digest, path)
-            last = digest.hexdigest()
+            with path.open("rb") as file:
+                last = hashlib.file_digest(file, "sha256").hexdigest()
             self._known[key] = [*state, last]
             self._grew = True
         return str(last)

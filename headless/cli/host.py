@@ -12,7 +12,7 @@ from ...core.store.chosen import chosen_store
 from ...core.store.store import ImageStore
 from ...core.user_cache import user_cache
 from ...core.wording import meant
-from ...host.base import EXAMPLES, Host, Progress
+from ...host.base import EXAMPLES, Host, ProgressDisplay
 from ...host.paths import input_roots, resolve
 from .bar import Bar
 from .stopping import Stopping
@@ -133,7 +133,7 @@ class HeadlessHost(Host):
 
     def progress(
         self, total_steps: int, total_images: int, *, kept: int = 0, node_id: str = ""
-    ) -> Progress:
+    ) -> ProgressDisplay:
         """A line of the bar."""
         return self._bar.display(total_steps, total_images)
 
