@@ -118,17 +118,17 @@ def _table(sizes: Sequence[Json]) -> Iterator[str]:
     offloads = any(entry["peak_with_offload"] is not None for entry in sizes)
     head = ["size", "rows a call", "VAE", "memory", *(["with offload"] if offloads else []), "fits"]
     rows = [head]
-    for entry in sizes:
-        rows.append(
-            [
-                f"{entry['width']} x {entry['height']}" + (" *" if entry["asked"] else ""),
-                str(entry["rows"]),
-                f"tiles of {entry['vae_tile']}" if entry["vae_tile"] else "whole",
-                _size(entry["peak"]),
-                *([_size(entry["peak_with_offload"])] if offloads else []),
-                _fit(entry["fits_with"]),
-            ]
-        )
+    rows += (
+        [
+            f"{entry['width']} x {entry['height']}" + (" *" if entry["asked"] else ""),
+            str(entry["rows"]),
+            f"tiles of {entry['vae_tile']}" if entry["vae_tile"] else "whole",
+            _size(entry["peak"]),
+            *([_size(entry["peak_with_offload"])] if offloads else []),
+            _fit(entry["fits_with"]),
+        ]
+        for entry in sizes
+    )
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
         yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
