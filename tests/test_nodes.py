@@ -13,6 +13,7 @@ from batch_sdxl.core import Engine, ImageRequest, Model
 from batch_sdxl.core.engine import preview
 from batch_sdxl.core.errors import BatchSDXLError, InvalidRequest
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
+from batch_sdxl.core.request.record import Record
 from batch_sdxl.host import host, rendering
 from batch_sdxl.tests.records import make_record
 from PIL import Image
@@ -80,7 +81,7 @@ def call(name: str, **inputs: Any) -> Any:
     return getattr(node, node.FUNCTION)(**inputs)
 
 
-def generate(model: Model, **changes: Any) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
+def generate(model: Model, **changes: Any) -> tuple[list[torch.Tensor], list[Record]]:
     inputs: dict[str, Any] = {
         "model": model,
         "prompts": (Prompt("red"), Prompt("blue", "dim")),
@@ -95,14 +96,15 @@ def generate(model: Model, **changes: Any) -> tuple[list[torch.Tensor], list[dic
         "combine": "zip",
     }
     lists = {name: [value] for name, value in (inputs | changes).items()}
-    result: tuple[list[torch.Tensor], list[dict[str, Any]]] = call("BatchGenerate", **lists)
+    result: tuple[list[torch.Tensor], list[Record]] = call("BatchGenerate", **lists)
     return result
 
 
 @pytest.mark.parametrize("name", NODE_CLASS_MAPPINGS)
 def test_every_node_explains_itself(name: str) -> None:
     node = NODE_CLASS_MAPPINGS[name]
-    assert node.DESCRIPTION and node.SEARCH_ALIASES
+    assert node.DESCRIPTION
+    assert node.SEARCH_ALIASES
     assert node.CATEGORY.startswith("Batch SDXL")
     assert len(node.RETURN_TYPES) == len(node.RETURN_NAMES) == len(node.OUTPUT_TOOLTIPS)
     assert hasattr(node, node.FUNCTION)
@@ -336,7 +338,7 @@ def test_files_say_what_made_them(tiny: Model, folders: FolderHost) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "../out", "/etc/x", "folder/", "."])
-def test_files_stay_in_the_output_folder(tiny: Model, folders: FolderHost, prefix: str) -> None:
+def test_files_stay_in_the_output_folder(folders: FolderHost, prefix: str) -> None:
     with pytest.raises(BatchSDXLError):
         call(
             "SaveImageBatch",

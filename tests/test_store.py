@@ -10,7 +10,8 @@ def test_images_are_found_by_their_key() -> None:
     store = FinishedImages()
     store.put("a", image(1))
     found = store.get("a")
-    assert found is not None and found[0, 0, 0] == 1
+    assert found is not None
+    assert found[0, 0, 0] == 1
     assert store.get("b") is None
 
 
