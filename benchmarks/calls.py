@@ -58,7 +58,7 @@ def latents(model: Model, images: int, size: int) -> torch.Tensor:
 
 def captured(unet: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
     """A call captured as a CUDA graph; each replay computes from what is in `inputs` by then."""
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(2):

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 folder, device, dtype_name = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 sys.argv = sys.argv[:1]
@@ -21,13 +22,13 @@ import comfy.utils
 import torch
 
 
-def read(name):
+def read(name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """A part's configuration and weights."""
     config = json.loads((folder / f"{name}.json").read_text("utf-8"))
     return config, comfy.utils.load_torch_file(str(folder / f"{name}.safetensors"))
 
 
-def load_unet(dtype):
+def load_unet(dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     """A model as the checkpoint loader makes it, whose widths it would not know."""
     config, weights = read("unet")
     channels, layers = config["block_out_channels"], config["layers_per_block"]
@@ -67,7 +68,7 @@ def load_unet(dtype):
     return comfy.model_patcher.ModelPatcher(model, place, offload), config
 
 
-def load_vae():
+def load_vae() -> Any:
     """In the precision that ComfyUI chooses."""
     config, weights = read("vae")
     widths = config["block_out_channels"]
@@ -91,7 +92,7 @@ vae = load_vae()
 pooled = config["projection_class_embeddings_input_dim"] - 6 * 256
 
 
-def conditioning(chunks):
+def conditioning(chunks: int) -> list[Any]:
     """As a text encoder's node gives it."""
     text = torch.randn(1, 77 * chunks, config["cross_attention_dim"])
     return [[text, {"pooled_output": torch.randn(1, pooled)}]]

@@ -81,5 +81,6 @@ class Floor:
 
 def _side(request: ImageRequest) -> int:
     """Of a square with about as many pixels, a multiple of 32."""
-    assert request.width is not None and request.height is not None
+    assert request.width is not None
+    assert request.height is not None
     return round(math.sqrt(request.width * request.height) / 32) * 32

@@ -25,7 +25,8 @@ def rows(engine: Engine, requests: list[ImageRequest]) -> Iterator[tuple[str, di
         begin = time.perf_counter()
         list(engine.generate(requests))
         took = time.perf_counter() - begin
-    kind = torch.autograd.DeviceType.CUDA if on_gpu else torch.autograd.DeviceType.CPU
+    devices = torch.autograd.DeviceType  # type: ignore[attr-defined]
+    kind = devices.CUDA if on_gpu else devices.CPU
     events = [event for event in seen.events() or [] if event.device_type == kind]
     spans = sorted((event.time_range.start, event.time_range.end) for event in events)
     covered, pauses = busy(spans)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def machine(session: Session, budget: Budget) -> None:
     session.add("machine", what="threads", value=torch.get_num_threads())
     if session.device.type == "cuda":
         session.add("machine", what="CUDA", value=str(torch.version.cuda))
-        session.add("machine", what="cuDNN", value=str(torch.backends.cudnn.version()))
+        session.add("machine", what="cuDNN", value=str(torch.backends.cudnn.version()))  # type: ignore[no-untyped-call]
         size = 2**32
         one = torch.empty(size, dtype=torch.uint8, device=session.device).random_()
         other = torch.empty_like(one)
@@ -185,7 +186,7 @@ def _calls(
             begin = time.perf_counter()
             expected = call_unet(unet, inputs)
             call: Callable[[], Any] = (
-                captured(unet, inputs) if graph else (lambda inputs=inputs: call_unet(unet, inputs))
+                captured(unet, inputs) if graph else partial(call_unet, unet, inputs)
             )
             same = torch.equal(call(), expected)
             wait_for(session.device)

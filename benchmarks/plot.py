@@ -32,8 +32,7 @@ def plot(title: str, across: str, lines: Mapping[str, Line]) -> str:
 
     marks = [_text(LEFT, TOP - 14, title, "start")]
     marks.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, across, "middle"))
-    for place in places:
-        marks.append(_text(x(place), HEIGHT - BOTTOM + 16, str(place), "middle"))
+    marks += (_text(x(place), HEIGHT - BOTTOM + 16, str(place), "middle") for place in places)
     for tick in range(5):
         value = top * tick / 4
         marks.append(

@@ -14,7 +14,7 @@ import io
 import time
 from statistics import median
 
-from batch_sdxl.core import Engine, ImageRequest, Model, Progress, load_model
+from batch_sdxl.core import Engine, ImageRequest, Model, Progress, SizedRequest, load_model
 from batch_sdxl.core.engine.preview import BatchPreview
 from batch_sdxl.core.numerics import device_class
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _make(
-    engine: Engine, requests: list[ImageRequest], *, with_previews: bool
+    engine: Engine, requests: list[SizedRequest], *, with_previews: bool
 ) -> tuple[float, float, int]:
     """Seconds of a run, those of them that its previews took, and how many there were."""
     preview = _preview(engine.model, requests) if with_previews else None
@@ -79,5 +79,5 @@ def _make(
     return time.perf_counter() - begin, looking, sheets
 
 
-def _preview(model: Model, requests: list[ImageRequest]) -> BatchPreview:
-    return BatchPreview(model, [(r.width, r.height) for r in requests if r.width and r.height])
+def _preview(model: Model, requests: list[SizedRequest]) -> BatchPreview:
+    return BatchPreview(model, [(r.width, r.height) for r in requests])

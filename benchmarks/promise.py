@@ -193,8 +193,11 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             new = tree_map(lambda x: change(x) if self._has_rows(x) else x, (args, kwargs))
             return _first(func(*_with_rows(func, new[0], rows), **new[1]))
 
+        def of_fewer(n: int) -> torch.Tensor:
+            return call(lambda x: x[: len(x) // most * n], n)
+
         size = len(whole) // most
-        fewer = {n: call(lambda x, n=n: x[: len(x) // most * n], n) for n in self._counts[:-1]}
+        fewer = {n: of_fewer(n) for n in self._counts[:-1]}
         for n, part in fewer.items():
             assert len(part) == n * size
         bits = {n: _bits(part[:size]) for n, part in fewer.items()}
@@ -216,7 +219,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if finding.holds or not whole.is_cuda or self._named == NAMED:
             return finding
         self._named += 1
-        few = _kernels(lambda: call(lambda x: x[: len(x) // most * n], n))
+        few = _kernels(lambda: of_fewer(n))
         all_rows = _kernels(lambda: call(lambda x: x))
         return finding._replace(kernels=f"{n} rows {few}; {most} rows {all_rows}")
 

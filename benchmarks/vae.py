@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -59,7 +60,7 @@ def rows(model: Model, pixels: int, spend: float, budget: Budget) -> Iterator[di
                     with tf32(way.tf32), torch.inference_mode(), peak_memory(model.device) as peak:
                         output = vae.decode(part, return_dict=False)[0][:1].float()
                         took = seconds(
-                            lambda vae=vae, part=part: vae.decode(part, return_dict=False),
+                            partial(vae.decode, part, return_dict=False),
                             model.device,
                             spend,
                         )

@@ -119,7 +119,7 @@ def fingerprint(
 
 
 @cache
-def _pool_flushes_denormals(thread: int, size: int) -> bool:
+def _pool_flushes_denormals(thread: int, size: int) -> bool:  # noqa: ARG001 - tells pools apart
     """Whether a thread of torch's pool does: each has a flag of its own, which none but it can set.
 
     Threads get it from the one that started them, so it matters what the process did before.

@@ -198,7 +198,14 @@ def _matches(folder: Path, parts: Sequence[str], roots: Sequence[Path]) -> Itera
             yield from _matches(path, others, roots)
         elif path.is_file():
             yield path
-        return
+    else:
+        yield from _matches_in(folder, part, others, roots)
+
+
+def _matches_in(
+    folder: Path, part: str, others: Sequence[str], roots: Sequence[Path]
+) -> Iterator[Path]:
+    """Those by a part that may match several names."""
     with os.scandir(folder) as entries:
         found = [e for e in entries if not e.name.startswith(".") or part.startswith(".")]
     if part == "**":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .apply_lora import ApplyLora
 from .batch_generate import BatchGenerate
 from .contact_sheet import ContactSheet
@@ -17,7 +19,7 @@ from .seeds_to_noise import SeedsToNoise
 from .select_images import SelectImages
 
 #: Ids are stored in saved workflows: they never change once released.
-NODE_CLASS_MAPPINGS = {
+NODE_CLASS_MAPPINGS: dict[str, type[Any]] = {
     "BatchSDXL_LoadSDXL": LoadSDXL,
     "BatchSDXL_ApplyLora": ApplyLora,
     "BatchSDXL_PromptList": PromptList,

@@ -39,7 +39,10 @@ def test_all_parts_of_the_gpu_script_run(tmp_path: Path) -> None:
         (dtype, pixels) for dtype in ("fp32", "bf16") for pixels in (64, 32)
     }
     for row in calls:
-        assert row["finite"] and row["repeat"] and row["place"] and row["neighbours"]
+        assert row["finite"]
+        assert row["repeat"]
+        assert row["place"]
+        assert row["neighbours"]
         if row["dtype"] == "fp32":
             assert row["images that differ of 2"] == 0
     assert found["promise: flags"][0]["engine's bits"]

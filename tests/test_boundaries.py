@@ -98,7 +98,9 @@ def test_the_pack_loads_on_windows() -> None:
 
 
 def test_errors_are_named_by_the_package_and_can_be_pickled() -> None:
-    for error in (errors.BatchSDXLError, *errors.BatchSDXLError.__subclasses__()):
+    base = errors.BatchSDXLError
+    kinds: list[type[errors.BatchSDXLError]] = [base, *base.__subclasses__()]
+    for error in kinds:
         copy = pickle.loads(pickle.dumps(error("a", "b", "c")))
         assert type(copy) is error is getattr(batch_sdxl, error.__name__)
         assert str(copy) == "Expected a, got b. c"

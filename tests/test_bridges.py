@@ -99,11 +99,13 @@ def test_lengths_that_meet_too_late_are_refused() -> None:
 
 def test_a_schedule_of_the_clip_is_kept() -> None:
     class Scheduled(Clip):
-        def encode_from_tokens_scheduled(self, *arguments: Any, **named: Any) -> list[list[Any]]:
+        def encode_from_tokens_scheduled(
+            self, tokens: list[str], add_dict: dict[str, Any]
+        ) -> list[list[Any]]:
             first, second = (super(Scheduled, self).encode_from_tokens_scheduled for _ in "ab")
             return [
-                *first(*arguments, add_dict={"clip_start_percent": 0.0}),
-                *second(*arguments, add_dict={"clip_start_percent": 0.5}),
+                *first(tokens, add_dict | {"clip_start_percent": 0.0}),
+                *second(tokens, add_dict | {"clip_start_percent": 0.5}),
             ]
 
     positive, *_ = encode(Scheduled(), prompts("a", "b"))
@@ -132,7 +134,8 @@ def test_wildcards_are_drawn_by_the_seeds() -> None:
     clip, drawn = Clip(), Prompt("a {red|blue} circle", "", wildcards=Wildcards())
     encode(clip, (drawn,), seeds=(1, 2, 3, 4))
     texts = {drawn.resolved(seed).prompt for seed in (1, 2, 3, 4)}
-    assert set(clip.encoded) == {"", *texts} and len(texts) == 2
+    assert set(clip.encoded) == {"", *texts}
+    assert len(texts) == 2
     with pytest.raises(InvalidPrompts, match="Wire a Seed List"):
         encode(clip, (drawn,))
 
@@ -255,7 +258,8 @@ def test_the_given_sampler_and_latent_are_not_changed(stock: ModuleType) -> None
     _, own, batch = SeedsToNoise().run((1, 2), sampler, given)
     assert sampler.sampler_function is stock.sample_euler_ancestral
     assert sampler.inpaint_options == {"random": True}
-    assert given["batch_index"] == [3] and len(given["samples"]) == 1
+    assert given["batch_index"] == [3]
+    assert len(given["samples"]) == 1
     assert "batch_index" not in batch
     assert own.sampler_function.__name__ == "sample_euler_ancestral"
 

@@ -1,6 +1,6 @@
 """SDXL's own conditioning, other kinds of noise, and models of few steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from batch_sdxl.core.request.fields import canonical
 from batch_sdxl.core.request.parameters import parameters
 from batch_sdxl.core.request.record import Record
 
-Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
+Render = Callable[[Sequence[ImageRequest]], list[GeneratedImage]]
 
 BASE = SizedRequest(
     prompt="a red circle", negative_prompt="dim", seed=7, num_inference_steps=3, width=64, height=64

@@ -77,6 +77,7 @@ def test_the_node_takes_batches_of_any_sizes() -> None:
     settings: dict[str, Any] = {"layout": ["in order"], "cell_size": [64], "columns": [0]}
     images = [torch.zeros(2, 64, 64, 3), torch.ones(1, 32, 64, 3)]
     (page,) = node.run(images=images, rows=[records(("a", 1), ("b", 2), ("c", 3))], **settings)
-    assert page.shape[0] == 1 and page.shape[3] == 3
+    assert page.shape[0] == 1
+    assert page.shape[3] == 3
     with pytest.raises(InvalidRequest, match="3 images and 1 row"):
         node.run(images=images, rows=[records(("a", 1))], **settings)

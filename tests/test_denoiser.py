@@ -67,6 +67,7 @@ def sizes_that_agree(denoise: Denoiser, model: Model) -> list[int]:
     """Those whose calls have the bits of a call of 8, with 8 itself."""
     denoise(some_rows(model, 8), Geometry(8))  # sees whether rows have to be taken alone
     (seen,) = denoise._seen.values()
+    assert seen.alone is not None
     with pinned(model.device), each_row_alone(seen.alone):
         full = denoise._call(some_rows(model, 8))
         return [
@@ -169,7 +170,8 @@ def test_the_unet_keeps_its_weights_and_has_no_hooks(fresh: Model) -> None:
     assert all(torch.equal(after.pop(name), tensor) for name, tensor in before.items())
     assert not after
     for module in fresh.unet.modules():
-        assert not module._forward_hooks and not module._forward_pre_hooks
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,17 @@ def test_what_a_callback_raises_stops_the_run_and_keeps_what_is_done(
             raise Cancelled
 
     requests = [ImageRequest(prompt="x", seed=1, num_inference_steps=n) for n in (1, 9)]
-    done = []
+    done: list[int] = []
     with pytest.raises(Cancelled):
-        for image in engine.generate(requests, on_step=cancel):
-            done.append(image.index)
+        done.extend(image.index for image in engine.generate(requests, on_step=cancel))
     assert done == [0]
     assert len(render(requests)) == 2
+
+
+def stopping_after(calls: int) -> Callable[[Progress], Any]:
+    """Raises StopIteration: an iterator that is at its end is as good as any exception."""
+    left = iter(range(calls))
+    return lambda progress: next(left)
 
 
 def test_a_run_can_be_stopped_before_every_call_and_every_image(engine: Engine) -> None:
@@ -102,12 +107,10 @@ def test_a_run_can_be_stopped_before_every_call_and_every_image(engine: Engine) 
     assert seen == [(0, 0), (0, 0), (0, 0), (3, 0), (6, 1), (6, 2), (6, 3)]
     assert [len(report.running) for report in reports] == [0, 0, 0, 3, 2, 1, 0]
     for stop in range(len(reports)):
-        left = iter(range(stop))
-        done = []
-        # An iterator that is at its end is as good as any exception.
+        images = engine.generate(requests, on_step=stopping_after(stop))
+        done: list[int] = []
         with pytest.raises(RuntimeError, match="StopIteration"):
-            for image in engine.generate(requests, on_step=lambda progress, left=left: next(left)):
-                done.append(image.index)
+            done.extend(image.index for image in images)
         assert len(done) == reports[stop].images
 
 
@@ -152,7 +155,8 @@ def test_the_vae_takes_large_images_in_tiles_where_asked_to(tiny: Model) -> None
         tiled = list(Engine(tiny, vae_tile=128).generate([request, small]))
     finally:
         hook.remove()
-    assert len(tiles) > 2 and max(tiles) == 16
+    assert len(tiles) > 2
+    assert max(tiles) == 16
     both = [images[0].decoded.numpy().ravel() for images in (whole, tiled)]
     assert 0.8 < np.corrcoef(both)[0, 1] < 1
     np.testing.assert_array_equal(whole[1].decoded, tiled[1].decoded)
@@ -183,6 +187,7 @@ def test_an_offloaded_model_makes_the_same_images_and_is_left_as_it_was(
     ]
     stopped = Engine(model).generate(requests)
     next(stopped)
+    assert isinstance(stopped, Generator)
     stopped.close()
     assert not hasattr(model.unet, "_hf_hook")
     images = list(Engine(model).generate(requests))

@@ -112,7 +112,7 @@ def test_images_are_near_those_of_the_makers_settings(
 def test_parity_of_lcm_with_guidance(
     components: dict[str, Any], tiny: Model, rounding: float
 ) -> None:
-    own = {"scheduler": "lcm", "num_inference_steps": 4, "guidance_scale": 1.5}
+    own: dict[str, Any] = {"scheduler": "lcm", "num_inference_steps": 4, "guidance_scale": 1.5}
     request = ImageRequest(prompt="a red circle", negative_prompt="dim", seed=7, **own)
     (image,) = Engine(tiny).generate([request])
     expected = reference(

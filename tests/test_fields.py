@@ -110,7 +110,8 @@ def test_a_field_that_is_not_declared_is_part_of_all(engine: Engine) -> None:
     one, other = (
         engine.with_size(Later(prompt="a", seed=1, noise_gain=gain)) for gain in (1.0, 0.8)
     )
-    assert isinstance(one, SizedRequest) and isinstance(one, Later)
+    assert isinstance(one, SizedRequest)
+    assert isinstance(one, Later)
     told = [engine.describe(request) for request in (one, other)]
     assert told[0].identity != told[1].identity
     assert told[1].to_plain()["request"]["noise_gain"] == 0.8
@@ -156,7 +157,7 @@ def test_what_makes_no_difference_is_kept_where_it_was_asked() -> None:
 )
 def test_values_of_numpy_become_pythons(fields: dict[str, Any], kept: Any) -> None:
     (name,) = fields
-    value = getattr(ImageRequest(**{"prompt": "a", "seed": 1} | fields), name)
+    value = getattr(ImageRequest(**{"prompt": "a", "seed": 1, **fields}), name)
     assert value == kept
     assert type(value) is type(kept)
     assert str(value) == str(kept)
@@ -198,7 +199,7 @@ def test_a_path_is_an_image(tmp_path: Path, kind: Any) -> None:
 )
 def test_nothing_absurd_is_taken(fields: dict[str, Any]) -> None:
     with pytest.raises(BatchSDXLError) as caught:
-        ImageRequest(**{"prompt": "a", "seed": 1} | fields)
+        ImageRequest(**{"prompt": "a", "seed": 1, **fields})
     assert len(str(caught.value)) < 400
 
 

@@ -27,7 +27,7 @@ NASTY = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{da
 
 def record(**changes: Any) -> Record:
     usual = {"negative_prompt": "blur", "seed": 2**64 - 1, "num_inference_steps": 2}
-    return make_record(**usual | changes)
+    return make_record(**{**usual, **changes})
 
 
 def save(folder: Path, name: str, form: str = "png", **changes: Any) -> Path:

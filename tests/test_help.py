@@ -74,7 +74,11 @@ def test_seeds_are_those_of_the_page() -> None:
 def test_prompts_are_those_of_the_page(tmp_path: Path) -> None:
     page = PAGES["BatchSDXL_PromptList"]
     blocks = re.findall(r"```(\S+)\n(.*?)```\n\n```result\n(.*?)\n```", page, re.DOTALL)
-    ways = ({}, {"template": "{prompt}, {style}"}, {"wildcards": "combinatorial"})
+    ways: tuple[dict[str, str], ...] = (
+        {},
+        {"template": "{prompt}, {style}"},
+        {"wildcards": "combinatorial"},
+    )
     for (kind, content, result), way in zip(blocks, ways, strict=True):
         assert all(f"`{name}` at `{value}`" in page for name, value in way.items())
         if kind == "text":
@@ -137,7 +141,7 @@ def test_combinations_are_as_many_as_the_page_says() -> None:
 
 
 def test_files_are_called_as_the_page_says() -> None:
-    asked = {
+    asked: dict[str, Any] = {
         "prompt": "a red circle on a blue background",
         "seed": 1,
         "num_inference_steps": 20,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
-from batch_sdxl.core import Engine, ImageRequest, Model
+from batch_sdxl.core import Engine, Model, SizedRequest
 from batch_sdxl.core.engine.memory import telling_of_images
 from batch_sdxl.core.errors import BatchSDXLError
 from batch_sdxl.core.numerics import Geometry
@@ -172,7 +172,7 @@ def foreign_page(folders: Folders) -> None:
 
 def blocked(folders: Folders) -> None:
     folders.write("output/full", "a file")
-    record = Engine(folders.model).describe(ImageRequest(prompt="a", seed=1, width=64, height=64))
+    record = Engine(folders.model).describe(SizedRequest(prompt="a", seed=1, width=64, height=64))
     save(prefix="full/batch", record=record)
 
 

@@ -177,7 +177,7 @@ def test_frames_are_counted_and_read(tmp_path: Path) -> None:
     pages = [*shades[:2], Image.new("RGB", (6, 6), (150,) * 3)]
     turned = Image.Exif()
     turned[0x0112] = 6
-    options = {"save_all": True, "append_images": shades[1:]}
+    options: dict[str, Any] = {"save_all": True, "append_images": shades[1:]}
     shades[0].save(tmp_path / "a.gif", **options)
     shades[0].save(tmp_path / "a.png", **options)
     shades[0].save(tmp_path / "a.webp", **options, lossless=True)
@@ -212,7 +212,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
         for mode in ("RGB", "RGBA", "L", "P"):
             path = folder / f"a.{kind}"
             try:
-                frames = [image.transpose(0).convert(mode)] if kind in ("png", "gif", "tif") else []
+                frames = (
+                    [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).convert(mode)]
+                    if kind in ("png", "gif", "tif")
+                    else []
+                )
                 image.convert(mode).save(path, save_all=bool(frames), append_images=frames)
             except OSError:  # not all formats have all modes
                 continue
@@ -255,7 +259,8 @@ def damage(
         sizes = frame_sizes(path, "all")
         for frame in read_frames(path, [(8, 8)] * len(sizes), "pad"):
             assert frame.pixels.shape == (8, 8, 3)
-            assert frame.pixels.min() >= 0 and frame.pixels.max() <= 1
+            assert frame.pixels.min() >= 0
+            assert frame.pixels.max() <= 1
     except BatchSDXLError as error:
         assert path.name in str(error)
 

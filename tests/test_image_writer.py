@@ -220,10 +220,10 @@ def test_numbers_go_on_from_the_largest(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_whole_is_taken_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file"):
-        (tmp_path / "file").touch()
         write_new(tmp_path / "file", iter("a"), b"x")
     with pytest.raises(TypeError):
         write_new(tmp_path, iter("a"), "no bytes")  # type: ignore[arg-type]

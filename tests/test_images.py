@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 Write = Callable[[Path], None]
-Values = NDArray[np.generic]
+Values = NDArray[Any]
 
 #: 6 x 4 pixels, all different.
 RGB = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
@@ -133,11 +133,13 @@ PALETTE = np.array([[0, 1, 2]], np.uint8)
 
 
 def palette(transparency: int | bytes | None = None, **options: Any) -> Write:
+    if transparency is not None:
+        options["transparency"] = transparency
+
     def write(path: Path) -> None:
         image = Image.fromarray(PALETTE)
         image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
-        more = {} if transparency is None else {"transparency": transparency}
-        image.save(path, **more, **options)
+        image.save(path, **options)
 
     return write
 
@@ -164,7 +166,7 @@ LARGE_CMYK_RGB = np.kron(CMYK_RGB, np.ones((16, 16, 1)))
 CLEAR16 = tuple(int(v) for v in RGB16[1, 2])
 IS_CLEAR = np.zeros((4, 6))
 IS_CLEAR[1, 2] = 1
-APART = np.uint8([[0, 85, 170, 255]])
+APART = np.array([[0, 85, 170, 255]], np.uint8)
 
 #: name of the file, how it is written, its colours and its mask in 0..1, how far off they may be.
 Case = tuple[str, Write, Values, Values | None, float]
@@ -194,9 +196,9 @@ CASES: list[Case] = [
     ("grey.png", pil("L", GREY), grey(GREY) / 255, None, 0),
     ("grey.jpg", pil("L", FLAT[..., 0], quality=98), grey(FLAT[..., 0]) / 255, None, 0.03),
     ("grey.tif", pil("L", GREY), grey(GREY) / 255, None, 0),
-    ("1-bit.png", png(np.uint8([[0b10100000]]), 0, 1),
-     grey(np.float64([[1, 0, 1, 0, 0, 0, 0, 0]])), None, 0),
-    ("2-bit.png", png(np.uint8([[0b00011011]]), 0, 2), grey(APART) / 255, None, 0),
+    ("1-bit.png", png(np.array([[0b10100000]], np.uint8), 0, 1),
+     grey(np.array([[1, 0, 1, 0, 0, 0, 0, 0]], float)), None, 0),
+    ("2-bit.png", png(np.array([[0b00011011]], np.uint8), 0, 2), grey(APART) / 255, None, 0),
     ("palette.png", palette(), RED_BLUE, None, 0),
     ("palette.gif", palette(), RED_BLUE, None, 0),
     ("palette.bmp", palette(), RED_BLUE, None, 0),
@@ -208,17 +210,18 @@ CASES: list[Case] = [
     ("rgba.avif", pil("RGBA", np.dstack([FLAT, FLAT[..., 0]]), quality=100, subsampling="4:4:4"),
      FLAT / 255, 1 - FLAT[..., 0] / 255, 0.03),
     ("grey-alpha.png", pil("LA", np.dstack([GREY, ALPHA])), grey(GREY) / 255, 1 - ALPHA / 255, 0),
-    ("palette-one-clear.png", palette(1), RED_BLUE, np.float64([[0, 1, 0]]), 0),
-    ("palette-alphas.png", palette(bytes([255, 51, 0])), RED_BLUE, np.float64([[0, 0.8, 1]]), 0),
-    ("clear.gif", palette(2), RED_BLUE, np.float64([[0, 0, 1]]), 0),
+    ("palette-one-clear.png", palette(1), RED_BLUE, np.array([[0, 1, 0]], float), 0),
+    ("palette-alphas.png", palette(bytes([255, 51, 0])),
+     RED_BLUE, np.array([[0, 0.8, 1]], float), 0),
+    ("clear.gif", palette(2), RED_BLUE, np.array([[0, 0, 1]], float), 0),
     ("clear-colour.png", pil("RGB", RGB, transparency=tuple(map(int, RGB[1, 2]))),
      RGB / 255, IS_CLEAR, 0),
     ("clear-grey.png", pil("L", APART, transparency=85),
-     grey(APART) / 255, np.float64([[0, 1, 0, 0]]), 0),
-    ("clear-2-bit.png", png(np.uint8([[0b00011011]]), 0, 2, (b"tRNS", b"\0\1")),
-     grey(APART) / 255, np.float64([[0, 1, 0, 0]]), 0),
-    ("clear-1-bit.png", png(np.uint8([[0b10100000]]), 0, 1, (b"tRNS", b"\0\1")),
-     grey(np.float64([[1, 0, 1, 0, 0, 0, 0, 0]])), np.float64([[1, 0, 1, 0, 0, 0, 0, 0]]), 0),
+     grey(APART) / 255, np.array([[0, 1, 0, 0]], float), 0),
+    ("clear-2-bit.png", png(np.array([[0b00011011]], np.uint8), 0, 2, (b"tRNS", b"\0\1")),
+     grey(APART) / 255, np.array([[0, 1, 0, 0]], float), 0),
+    ("clear-1-bit.png", png(np.array([[0b10100000]], np.uint8), 0, 1, (b"tRNS", b"\0\1")),
+     grey(np.array([[1, 0, 1, 0, 0, 0, 0, 0]])), np.array([[1, 0, 1, 0, 0, 0, 0, 0]], float), 0),
     # 16 bits and more
     ("grey16.png", png(GREY16, 0, 16), grey(GREY16) / 65535, None, 1e-7),
     ("grey16-clear.png", png(GREY16, 0, 16, (b"tRNS", struct.pack(">H", GREY16[1, 2]))),
@@ -257,8 +260,8 @@ CASES: list[Case] = [
     ("profile-16.png", png(SWAPPED_RGB.astype(np.uint16) * 257, 2, 16,
                            (b"iCCP", b"x\0\0" + zlib.compress(SWAPPED))),
      RED_BLUE[:, ::-1], None, 0.01),
-    ("profile-grey.png", pil("L", np.uint8([[0, 55, 255]]), icc_profile=linear_grey()),
-     grey(np.float64([[0, 128 / 255, 1]])), None, 0.01),
+    ("profile-grey.png", pil("L", np.array([[0, 55, 255]], np.uint8), icc_profile=linear_grey()),
+     grey(np.array([[0, 128 / 255, 1]], float)), None, 0.01),
     # upright
     *((f"turn-{k}.jpg", pil("RGB", FLAT, quality=98, subsampling=0, exif=exif(k)),
        turned(FLAT, k) / 255, None, 0.03) for k in range(1, 9)),
@@ -324,10 +327,10 @@ def test_what_stays_of_sixteen_bits_is_said_by_the_values(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "write",
     [
-        pil("F", np.float32([[0, 1.5]])),
-        pil("F", np.float32([[0, np.nan]])),
-        pil("I", np.int32([[0, 70000]])),
-        pil("I", np.int32([[-1, 0]])),
+        pil("F", np.array([[0, 1.5]], np.float32)),
+        pil("F", np.array([[0, np.nan]], np.float32)),
+        pil("I", np.array([[0, 70000]], np.int32)),
+        pil("I", np.array([[-1, 0]], np.int32)),
     ],
 )
 def test_numbers_of_unknown_range_are_refused(tmp_path: Path, write: Write) -> None:
@@ -371,13 +374,14 @@ def test_sixteen_bits_are_resized_as_eight_are(tmp_path: Path, fit: str) -> None
     png(values, 6, 8)(tmp_path / "a.png")
     png(values * 257, 6, 16)(tmp_path / "b.png")
     eight, deep = (read_image(tmp_path / name, (31, 17), fit) for name in ("a.png", "b.png"))
-    assert eight.mask is not None and deep.mask is not None
+    assert eight.mask is not None
+    assert deep.mask is not None
     np.testing.assert_allclose(deep.mask, eight.mask, atol=0.02)  # 8 bits are rounded twice
     seen = eight.mask < 0.5
     np.testing.assert_allclose(deep.pixels[seen], eight.pixels[seen], atol=0.03)
 
 
-def test_an_image_in_memory_that_is_damaged_is_our_error(tmp_path: Path) -> None:
+def test_an_image_in_memory_that_is_damaged_is_our_error() -> None:
     content = BytesIO()
     Image.effect_noise((64, 64), 50).save(content, "PNG")
     with pytest.raises(InvalidImage, match="photo"):

@@ -148,7 +148,7 @@ def test_random_wildcards_are_drawn_by_each_images_seed(folder: Path) -> None:
 
 
 def test_all_variants_are_listed_up_to_the_limit(folder: Path) -> None:
-    choices = {"text": "a __animal__ {x|y}\nb", "wildcards": "combinatorial"}
+    choices: dict[str, Any] = {"text": "a __animal__ {x|y}\nb", "wildcards": "combinatorial"}
     found, count, texts, _ = prompts(**choices)["result"]
     assert texts == ["a cat x", "a cat y", "a dog x", "a dog y", "b"]
     assert count == 5
@@ -236,7 +236,9 @@ def test_the_files_graph_says_what_was_drawn() -> None:
     def node(number: int, text: str) -> dict[str, Any]:
         return {"id": number, "widgets_values": [text]}
 
-    graph = {key: {"class_type": "X", "inputs": {"seeds": "-1, 5"}} for key in ("3", "4")}
+    graph: dict[str, Any] = {
+        key: {"class_type": "X", "inputs": {"seeds": "-1, 5"}} for key in ("3", "4")
+    }
     workflow = {"workflow": {"nodes": [node(3, "-1, 5"), node(4, "-1, 5"), {"id": 5}]}}
     found = SeedList().run("-1, 5", graph, workflow, "3")
     written = graph["3"]["inputs"]["seeds"]
@@ -246,7 +248,7 @@ def test_the_files_graph_says_what_was_drawn() -> None:
 
 
 def test_a_wired_in_expression_leaves_the_graph_alone() -> None:
-    graph = {"3": {"class_type": "X", "inputs": {"seeds": ["1", 0]}}}
+    graph: dict[str, Any] = {"3": {"class_type": "X", "inputs": {"seeds": ["1", 0]}}}
     workflow = {"workflow": {"nodes": [{"id": 3, "widgets_values": ["1..4"]}]}}
     SeedList().run("-1", graph, workflow, "3")
     assert graph["3"]["inputs"]["seeds"] == ["1", 0]

@@ -16,6 +16,7 @@ from batch_sdxl.core.images.source import read_image
 from batch_sdxl.host import host
 from batch_sdxl.nodes.load_image_batch import LoadImageBatch
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 
 class Folder(host.Host):
@@ -49,8 +50,8 @@ def put(path: Path, shade: int, size: tuple[int, int] = (16, 8), **options: Any)
 
 
 def load(folder: str = "shapes", **inputs: Any) -> dict[str, Any]:
-    inputs = {"width": 0, "height": 0, "fit": "crop", "limit": 0} | inputs
-    return LoadImageBatch().run(folder=folder, **inputs)
+    usual = {"width": 0, "height": 0, "fit": "crop", "limit": 0}
+    return LoadImageBatch().run(folder=folder, **{**usual, **inputs})
 
 
 def shades(images: list[torch.Tensor]) -> list[list[int]]:
@@ -232,9 +233,9 @@ def test_a_page_that_is_damaged_leaves_those_before_it(folder: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 16, (4, 48, 48, 3), np.uint8)
     pages = [Image.fromarray(page) for page in noise]
     path = folder / "pages.tif"
-    options = {"save_all": True, "append_images": pages[1:], "compression": "tiff_adobe_deflate"}
-    pages[0].save(path, **options)
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_adobe_deflate")
     with Image.open(path) as image:
+        assert isinstance(image, TiffImageFile)
         image.seek(2)
         (start,), (length,) = (image.tag_v2[tag] for tag in (273, 279))  # where its pixels lie
     content = bytearray(path.read_bytes())
@@ -260,7 +261,8 @@ def test_a_link_to_elsewhere_is_refused(folder: Path, tmp_path_factory: Any) -> 
     put(secret, 1)
     (folder / "shapes" / "z.png").symlink_to(secret)
     answer = LoadImageBatch.VALIDATE_INPUTS("shapes", 0, 0)
-    assert isinstance(answer, BatchSDXLError) and "z.png, a link" in str(answer)
+    assert isinstance(answer, BatchSDXLError)
+    assert "z.png, a link" in str(answer)
 
 
 @pytest.mark.parametrize("size", [(64, 0), (0, 64), (-8, -8), (16392, 64)])

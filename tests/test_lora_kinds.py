@@ -34,7 +34,8 @@ def changed(
     tensors = {f"{NAMES[path]}.{name}": torch.tensor(part).float() for name, part in parts.items()}
     save_file(tensors, folder / "lora.safetensors")
     after = apply_lora(model, folder / "lora.safetensors", strength)
-    return after.unet.get_submodule(path).weight.double().numpy()
+    numbers: Numbers = after.unet.get_submodule(path).weight.double().numpy()
+    return numbers
 
 
 def weight(model: Model, path: str) -> Numbers:
@@ -90,7 +91,8 @@ def test_loha_of_a_convolution(tiny: Model, tmp_path: Path) -> None:
     """arXiv:2108.06098, proposition 2."""
     before = weight(tiny, CONVOLUTION)
     out, ins = before.shape[:2]
-    parts, halves = {}, []
+    parts: dict[str, Numbers] = {}
+    halves = []
     for n in (1, 2):
         core, inner, outer = drawn(4, 4, 3, 3), drawn(4, ins), drawn(4, out)
         parts |= {f"hada_t{n}": core, f"hada_w{n}_b": inner, f"hada_w{n}_a": outer}

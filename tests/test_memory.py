@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl.core import Engine, Geometry, ImageRequest, Model
+from batch_sdxl.core.images.source import SourceImage
 from batch_sdxl.core.models.footprint import LiveTensors
 from batch_sdxl.core.text import encoder
 
@@ -17,7 +18,7 @@ def peak(model: Model, requests: Iterable[ImageRequest]) -> int:
     with LiveTensors() as living:
         for image in engine.generate(requests):
             del image
-    return living.peak
+    return int(living.peak)
 
 
 def requests(number: int, **fields: Any) -> list[ImageRequest]:
@@ -47,7 +48,7 @@ def test_image_to_image(tiny: Model) -> None:
                 seed=seed,
                 num_inference_steps=2,
                 strength=1.0,
-                image=draw.integers(0, 256, (64, 64, 3), np.uint8),
+                image=SourceImage.of(draw.integers(0, 256, (64, 64, 3), np.uint8)),
             )
             for seed in range(number)
         ]

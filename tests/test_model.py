@@ -130,8 +130,8 @@ def test_what_is_no_vae_is_refused(tiny_folder: Path) -> None:
     pickled.write_bytes(b"PK\x03\x04")
     with pytest.raises(UnsupportedModel, match="pickled"):
         load_model(tiny_folder, device="cpu", vae=pickled)
+    unet = tiny_folder / "unet" / "diffusion_pytorch_model.safetensors"
     with pytest.raises(UnsupportedModel, match="a VAE of SDXL"):
-        unet = tiny_folder / "unet" / "diffusion_pytorch_model.safetensors"
         load_model(tiny_folder, device="cpu", vae=unet)
 
 
@@ -161,7 +161,8 @@ def test_only_an_image_that_overflows_in_fp16_is_decoded_in_fp32(tiny_folder: Pa
     assert torch.equal(large, decode(exact, latents * 1e5))
     assert torch.equal(decode(half, latents), usual)
     for name, tensor in half.vae.state_dict().items():
-        assert tensor.dtype == torch.float16 and torch.equal(tensor, before[name])
+        assert tensor.dtype == torch.float16
+        assert torch.equal(tensor, before[name])
 
 
 def test_an_image_that_overflows_in_fp16_is_encoded_in_fp32(tiny_folder: Path) -> None:
@@ -171,7 +172,8 @@ def test_an_image_that_overflows_in_fp16_is_encoded_in_fp32(tiny_folder: Path) -
     mean, deviation = encode(
         model, torch.rand(64, 64, 3, generator=torch.Generator().manual_seed(0))
     )
-    assert mean.isfinite().all() and deviation.isfinite().all()
+    assert mean.isfinite().all()
+    assert deviation.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from batch_sdxl.core import Engine, ImageRequest, Model
 from batch_sdxl.core.engine import engine, preview
 from batch_sdxl.core.errors import BatchSDXLError, FailedImage, InvalidRequest
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
+from batch_sdxl.core.request.record import Record
 from batch_sdxl.core.store.store import ImageStore
 from batch_sdxl.host import host, image_batches
 from batch_sdxl.host.image_batches import ImageBatches
@@ -86,7 +87,7 @@ def call(name: str, **inputs: Any) -> Any:
     return getattr(node, node.FUNCTION)(**inputs)
 
 
-def generate(model: Model, **changes: Any) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
+def generate(model: Model, **changes: Any) -> tuple[list[torch.Tensor], list[Record]]:
     inputs: dict[str, Any] = {
         "model": model,
         "prompts": (Prompt("red"), Prompt("blue", "dim")),
@@ -101,14 +102,15 @@ def generate(model: Model, **changes: Any) -> tuple[list[torch.Tensor], list[dic
         "combine": "zip",
     }
     lists = {name: [value] for name, value in (inputs | changes).items()}
-    result: tuple[list[torch.Tensor], list[dict[str, Any]]] = call("BatchGenerate", **lists)
+    result: tuple[list[torch.Tensor], list[Record]] = call("BatchGenerate", **lists)
     return result
 
 
 @pytest.mark.parametrize("name", NODE_CLASS_MAPPINGS)
 def test_every_node_explains_itself(name: str) -> None:
     node = NODE_CLASS_MAPPINGS[name]
-    assert node.DESCRIPTION and node.SEARCH_ALIASES
+    assert node.DESCRIPTION
+    assert node.SEARCH_ALIASES
     assert node.CATEGORY.startswith("Batch SDXL")
     assert len(node.RETURN_TYPES) == len(node.RETURN_NAMES) == len(node.OUTPUT_TOOLTIPS)
     assert hasattr(node, node.FUNCTION)
@@ -410,7 +412,7 @@ def test_files_say_what_made_them(tiny: Model, folders: FolderHost) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "../out", "/etc/x", "folder/", "."])
-def test_files_stay_in_the_output_folder(tiny: Model, folders: FolderHost, prefix: str) -> None:
+def test_files_stay_in_the_output_folder(folders: FolderHost, prefix: str) -> None:
     with pytest.raises(BatchSDXLError):
         call(
             "SaveImageBatch",

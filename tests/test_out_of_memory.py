@@ -43,18 +43,20 @@ def test_a_run_tells_what_was_tried_and_keeps_what_is_done(
     tiny: Model, fail: Callable[[], Any]
 ) -> None:
     list(Engine(tiny, geometry=Geometry(8)).generate(REQUESTS))  # sizes of calls are tried out
-    done = []
+    done: list[int] = []
+    images = Engine(tiny, geometry=Geometry(8)).generate(REQUESTS)
     with failing(tiny.unet, after=1, fail=fail) as calls, pytest.raises(OutOfMemory) as caught:
-        for image in Engine(tiny, geometry=Geometry(8)).generate(REQUESTS):
-            done.append(image.index)
+        done.extend(image.index for image in images)
     assert done == [0]
     assert len(calls) == 2
-    assert isinstance(caught.value, BatchSDXLError) and isinstance(caught.value, MemoryError)
+    assert isinstance(caught.value, BatchSDXLError)
+    assert isinstance(caught.value, MemoryError)
     assert caught.value.__cause__ is not None
     said = str(caught.value)
     assert "enough memory on cpu for images of 64 x 64, 8 rows per UNet call, in float32" in said
     assert "set `rows_per_call` to 2; make smaller images" in said
-    assert "memory" in caught.value.got and "total capacity" not in caught.value.got
+    assert "memory" in caught.value.got
+    assert "total capacity" not in caught.value.got
 
 
 def test_only_what_helps_is_proposed(tiny: Model) -> None:

@@ -39,7 +39,7 @@ class Clock:
 
 
 def request(**changes: Any) -> ImageRequest:
-    return ImageRequest(**({"prompt": "x", "seed": 1, "num_inference_steps": 4} | changes))
+    return ImageRequest(**{"prompt": "x", "seed": 1, "num_inference_steps": 4, **changes})
 
 
 def lanes_of(model: Model, requests: list[ImageRequest]) -> dict[int, Lane]:
@@ -87,7 +87,7 @@ def test_every_estimate_is_what_the_scheduler_takes_for_the_image(
 
     plain = scheduler_class.step
     monkeypatch.setattr(scheduler_class, "step", step)
-    estimates = []
+    estimates: list[torch.Tensor] = []
 
     def look(progress: Progress) -> None:
         estimates.extend(lane.estimate() for lane in progress.running)
@@ -153,7 +153,8 @@ def test_each_image_has_its_tile_in_its_own_shape(tiny: Model, lane: Lane) -> No
     preview.finish(0, np.full((100, 100, 3), 200, np.uint8))
     preview.finish(3, np.full((50, 100, 3), 0.5, np.float32))
     sheet = preview.draw({2: lane})
-    assert sheet is not None and sheet.size == (200, 200)
+    assert sheet is not None
+    assert sheet.size == (200, 200)
     assert sheet.getpixel((50, 50)) == (200, 200, 200)
     assert sheet.getpixel((150, 50)) == BACKGROUND  # not begun
     assert np.asarray(sheet)[110:190, 10:90].std() > 0  # in work
@@ -166,7 +167,8 @@ def test_of_too_many_images_the_newest_are_shown(tiny: Model, lane: Lane) -> Non
     for index in (0, 1024, 1030):
         preview.finish(index, np.full((64, 64, 3), 200, np.uint8))
     sheet = preview.draw({1023: lane, 1025: lane})
-    assert sheet is not None and sheet.size == (1024, 1024)
+    assert sheet is not None
+    assert sheet.size == (1024, 1024)
     shown = [(x, 0) for x in range(32) if sheet.getpixel((32 * x + 16, 16)) != BACKGROUND]
     assert shown == [(0, 0), (1, 0), (6, 0)]
     assert np.asarray(sheet)[32:].max() == max(BACKGROUND)
@@ -204,7 +206,8 @@ def test_the_end_is_drawn_in_any_case(tiny: Model, lane: Lane) -> None:
     assert preview.draw({0: lane}) is None
     preview.finish(0, np.full((64, 64, 3), 200, np.uint8))
     end = preview.draw({}, last=True)
-    assert end is not None and end.getpixel((32, 32)) == (200, 200, 200)
+    assert end is not None
+    assert end.getpixel((32, 32)) == (200, 200, 200)
 
 
 def test_colours_of_latents_are_near_those_of_the_decoded_image() -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
 
 def a_mixture() -> list[ImageRequest]:
     """Requests that differ in everything a request has, sizes included."""
-    noise = Image.effect_noise((64, 64), 80).convert("RGB")
+    noise: Any = Image.effect_noise((64, 64), 80).convert("RGB")
     return [
         ImageRequest(prompt="a red circle", seed=1, num_inference_steps=3),
         ImageRequest(prompt="a red circle", seed=2, num_inference_steps=5, guidance_scale=1.0),

@@ -5,7 +5,6 @@ import logging
 import os
 import sys
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -267,12 +266,13 @@ def test_rows_before_a_bad_one_are_given_out_first(tmp_path: Path) -> None:
 
 
 def test_json_of_any_layout_is_read_like_json(tmp_path: Path) -> None:
-    entries = [{"prompt": f"p {k} " + "x" * (k % 90), "seed": k, "cfg": k / 7} for k in range(3000)]
+    entries: list[dict[str, Any]] = [
+        {"prompt": f"p {k} " + "x" * (k % 90), "seed": k, "cfg": k / 7} for k in range(3000)
+    ]
     for indent in (None, 0, 25):
         (tmp_path / "a.json").write_text(json.dumps(entries, indent=indent))
         assert list(compose(read_rows(tmp_path / "a.json"))) == [
-            said(e["prompt"].strip(), seed=e["seed"], guidance_scale=e["cfg"])  # type: ignore[arg-type]
-            for e in entries
+            said(e["prompt"].strip(), seed=e["seed"], guidance_scale=e["cfg"]) for e in entries
         ]
 
 
@@ -383,8 +383,8 @@ PIECES = st.sampled_from(
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield tmp_path_factory.mktemp("fuzz")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fuzz")
 
 
 def fuzz(folder: Path, content: bytes, kind: str) -> None:

@@ -1,7 +1,6 @@
 """Pictures of other programs as prompt source: what each writes, and what comes of it."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -412,8 +411,8 @@ def test_half_a_prompt_is_never_taken(tmp_path: Path, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield tmp_path_factory.mktemp("fuzz")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fuzz")
 
 
 def read_any(path: Path) -> None:

@@ -76,7 +76,8 @@ def test_other_models_are_told_by_their_header(tmp_path: Path, kind: str) -> Non
 def assert_one_sentence(error: BatchSDXLError, path: Path) -> None:
     assert str(path) in error.got
     assert "\n" not in str(error)
-    assert error.expected and error.action
+    assert error.expected
+    assert error.action
 
 
 def entry(shape: list[int], start: int, end: int) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def test_what_is_no_checkpoint_is_refused(
     assert_one_sentence(caught.value, path)
 
 
-def test_the_true_sizes_are_inferred(tmp_path: Path) -> None:
+def test_the_true_sizes_are_inferred() -> None:
     """The configurations read off a header of full SDXL are those that SDXL is published with."""
     from batch_sdxl.core.models import sdxl_config as known
 

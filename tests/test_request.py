@@ -39,7 +39,7 @@ GREY = Image.new("RGB", (64, 64), "grey")
 )
 def test_values_out_of_range_are_refused(fields: dict[str, Any], part: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        ImageRequest(**{"prompt": "x", "seed": 1} | fields)
+        ImageRequest(**{"prompt": "x", "seed": 1, **fields})
     assert part in str(caught.value)
     assert isinstance(caught.value, BatchSDXLError)
     assert all((caught.value.expected, caught.value.got, caught.value.action))

@@ -59,8 +59,13 @@ SDXL = {
 def requests(name: str, **changes: Any) -> list[ImageRequest]:
     return [
         ImageRequest(
-            **{"prompt": prompt, "seed": seed, "scheduler": name, "num_inference_steps": STEPS}
-            | changes
+            **{
+                "prompt": prompt,
+                "seed": seed,
+                "scheduler": name,
+                "num_inference_steps": STEPS,
+                **changes,
+            }
         )
         for prompt, seed in zip(PROMPTS, SEEDS, strict=True)
     ]
@@ -131,8 +136,9 @@ def start(name: str, steps: int, config: Mapping[str, Any] = SDXL, **changes: An
         "generator": torch.Generator().manual_seed(7),
         "shape": (1, 4, 8, 8),
         "strength": None,
+        **changes,
     }
-    return start_course(name, config, steps, **(arguments | changes))
+    return start_course(name, config, steps, **arguments)
 
 
 def run(course: Any, noise: torch.Tensor, image: torch.Tensor | None = None) -> torch.Tensor:

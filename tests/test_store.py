@@ -33,9 +33,11 @@ def test_an_image_comes_back_as_it_was(tmp_path: Path) -> None:
     again = ImageStore(tmp_path / "store")
     assert np.array_equal(again.get(key(1)), image())
     deep = again.get(key(1), unrounded=True)
-    assert deep.dtype == np.float32 and np.array_equal(deep, image().astype(np.float32) / 255)
+    assert deep.dtype == np.float32
+    assert np.array_equal(deep, image().astype(np.float32) / 255)
     assert again.get(key(2)) is None
-    assert again.has(key(1)) and not again.has(key(2))
+    assert again.has(key(1))
+    assert not again.has(key(2))
 
 
 @pytest.mark.parametrize("place", [0, 9, 60, -1, -500])
@@ -70,7 +72,10 @@ def test_those_unused_for_longest_make_room(tmp_path: Path) -> None:
         store.put(key(number), image(number), "{}")
         assert store.usage().size <= store.limit
     kept = [number for number in range(14) if store.has(key(number))]
-    assert 0 in kept and 13 in kept and 1 not in kept and len(kept) >= 8
+    assert 0 in kept
+    assert 13 in kept
+    assert 1 not in kept
+    assert len(kept) >= 8
 
 
 def test_one_image_larger_than_the_limit_is_kept_all_the_same(tmp_path: Path) -> None:
@@ -87,7 +92,8 @@ def test_it_can_be_seen_and_emptied(tmp_path: Path) -> None:
     assert store.usage().images == 1
     assert store.usage().size == sum(file.stat().st_size for file in files(store))
     assert store.clear().images == 1
-    assert store.usage().images == 0 and store.get(key(1)) is None
+    assert store.usage().images == 0
+    assert store.get(key(1)) is None
     assert (tmp_path / "store" / "mine.txt").exists()
 
 

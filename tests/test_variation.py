@@ -14,7 +14,7 @@ Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
 
 
 def request(**changes: Any) -> ImageRequest:
-    return ImageRequest(**{"prompt": "x", "seed": 1, "num_inference_steps": 2} | changes)
+    return ImageRequest(**{"prompt": "x", "seed": 1, "num_inference_steps": 2, **changes})
 
 
 def test_no_strength_is_the_seed_and_full_strength_the_other_one(render: Render) -> None:
@@ -32,7 +32,7 @@ def test_no_strength_is_the_seed_and_full_strength_the_other_one(render: Render)
     assert not torch.equal(half.decoded, plain.decoded)
 
 
-def test_the_noise_keeps_its_length(render: Render) -> None:
+def test_the_noise_keeps_its_length() -> None:
     from batch_sdxl.core.engine.lane import _between
 
     one, other = (

@@ -98,7 +98,7 @@ class Comparison:
         from batch_sdxl.core.samplers.choice import plan_sigmas
 
         own = plan_sigmas(f"{sampler}:{spacing}", self._model.scheduler_config, steps)
-        theirs = self._ksampler(sampler, spacing, steps).sigmas.tolist()
+        theirs: list[float] = self._ksampler(sampler, spacing, steps).sigmas.tolist()
         if len(own) != len(theirs):
             return float("inf")
         return max(abs(a - b) / max(b, 1e-9) for a, b in zip(own, theirs, strict=True))

@@ -25,6 +25,8 @@ _OTHERS = {
     ".qweight": "weights of a few bits (SVDQuant, GPTQ or AWQ)",
     "lora_": "a LoRA",
     ".lora": "a LoRA",
+    "edm_mean": "Playground 2.5, whose noise levels are not SDXL's",
+    "edm_vpred.sigma_max": "CosXL, whose noise levels are not SDXL's",
 }
 #: Names of tensors within text encoders, whatever comes before them.
 _ENCODERS = re.compile(r"text_model\.encoder\.layers|transformer\.resblocks|token_embedding")
@@ -60,10 +62,6 @@ def _other_family(header: Header) -> str | None:
     for part, family in _OTHERS.items():
         if has(part):
             return family
-    if "edm_mean" in names:
-        return "Playground 2.5, whose noise levels are not SDXL's"
-    if has("edm_vpred.sigma_max"):
-        return "CosXL, whose noise levels are not SDXL's"
     if not has(_UNET + "input_blocks.0."):
         if has("down_blocks.0.resnets."):
             return "one part of a model in diffusers' layout (load its folder instead)"

@@ -182,14 +182,16 @@ class _Graph:
             if re.fullmatch(r"cond(itioning)?([_ ]?(\d+|to|from|a|b))?", name)
             and self._node(inputs[name])
         ]
-        if ahead:
-            if any(name in inputs for name in _TEXTS):
-                raise NotSaid(f"a second text, of a part of the picture, at {node}")
-            texts = {self._conditioning(one, side) for one in ahead}
-            if len(texts) > 1:
-                raise NotSaid(f"{len(texts)} prompts, joined at {node}")
-            return texts.pop()
-        return self._encoded(node)
+        return self._joined(node, ahead, side) if ahead else self._encoded(node)
+
+    def _joined(self, node: Node, conditionings: list[object], side: str) -> str:
+        """The text that all conditionings of a node have."""
+        if any(name in node.inputs for name in _TEXTS):
+            raise NotSaid(f"a second text, of a part of the picture, at {node}")
+        texts = {self._conditioning(one, side) for one in conditionings}
+        if len(texts) > 1:
+            raise NotSaid(f"{len(texts)} prompts, joined at {node}")
+        return texts.pop()
 
     def _encoded(self, node: Node) -> str:
         """The text that an encoder is given."""

@@ -140,7 +140,7 @@ def _learned(model: Model, which: int, chunk: Chunk) -> Iterator[None]:
         yield
         return
 
-    def put(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+    def put(_module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
         rows = output.clone()
         for place, (name, number) in places.items():
             rows[0, place] = model.inversions[name].vectors[which][number].to(rows)

@@ -134,7 +134,7 @@ def _packages() -> bool:
     return True
 
 
-def _open(name: str, ready: bool) -> _Model:
+def _open(name: str, ready: bool) -> _Model:  # noqa: ARG001 - makes it wait for packages
     if not name:
         return _Model("SDXL", None, None)
     from huggingface_hub import constants

@@ -107,29 +107,27 @@ class _Check:
         sound, before = True, len(self.problems)
         inputs: dict[str, Any] = {}
         received: dict[str, Any] = {}
-        for name in node.inputs:
-            if name not in declared:
-                self.problems.append(self._unknown(name, declared))
+        self.problems.extend(
+            self._unknown(name, declared) for name in node.inputs if name not in declared
+        )
         for name, item in declared.items():
             where = self.graph.where(self.node_id, name)
+            value = node.inputs.get(name)
+            if isinstance(value, Link) and value.node_id not in self.graph.nodes:
+                sound = False  # and told already
+                continue
             try:
-                if name not in node.inputs:
-                    if item.required:
-                        inputs[name] = _default(item, where)
-                    continue
-                value = node.inputs[name]
                 if isinstance(value, Link):
-                    if value.node_id not in self.graph.nodes:
-                        sound = False  # and told already
-                        continue
                     received[name] = self._received(value, where)
                     if "input_types" not in asks:
                         self._check_type(item, received[name], value, where)
-                else:
-                    value = cast(item, value, where)
+                    inputs[name] = value
+                elif name in node.inputs:
+                    inputs[name] = cast(item, value, where)
                     if name not in asks and "**" not in asks:
-                        check_range(item, value, where)
-                inputs[name] = value
+                        check_range(item, inputs[name], where)
+                elif item.required:
+                    inputs[name] = _default(item, where)
             except InvalidWorkflow as error:
                 self.problems.append(error)
         node = replace(node, inputs=inputs)

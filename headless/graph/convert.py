@@ -182,7 +182,7 @@ class _Converter:
             sampler,
             "BatchSDXL_BatchGenerate",
             model=Link(self._model(sampler, decode, positive, negative), 0),
-            prompts=Link(self._prompts(sampler, positive, negative), 0),
+            prompts=Link(self._prompts(positive, negative), 0),
             seeds=Link(self._add(self._free(), "BatchSDXL_SeedList", seeds=seeds), 0),
             cfg=own["cfg"],
             sampler_name=name,
@@ -291,7 +291,7 @@ class _Converter:
             )
         return made
 
-    def _prompts(self, sampler: str, positive: Conditions, negative: Conditions) -> str:
+    def _prompts(self, positive: Conditions, negative: Conditions) -> str:
         settings = positive.settings
         if settings != negative.settings:
             raise self._refused(

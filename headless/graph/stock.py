@@ -86,10 +86,8 @@ PRIMITIVES = tuple(name for name in _DECLARED if name.startswith("Primitive"))
 
 
 def _declare(outputs: tuple[str, ...], inputs: Inputs) -> type[Any]:
-    def declared(cls: type[Any]) -> Inputs:
-        return {"required": inputs}
-
-    return type("Declared", (), {"INPUT_TYPES": classmethod(declared), "RETURN_TYPES": outputs})
+    declared = classmethod(lambda cls: {"required": inputs})
+    return type("Declared", (), {"INPUT_TYPES": declared, "RETURN_TYPES": outputs})
 
 
 CLASSES = {name: _declare(*declared) for name, declared in _DECLARED.items()}

@@ -39,15 +39,9 @@ def cast(item: Input, value: Any, where: str) -> Any:
     try:
         match item.kind:
             case "INT" if _is_number(value):
-                number = int(value)
-                if isinstance(value, float) and number != value:
-                    raise ValueError
-                return number
+                return _whole(value)
             case "FLOAT" if _is_number(value):
-                real = float(value)
-                if not math.isfinite(real):
-                    raise ValueError
-                return real
+                return _finite(value)
             case "STRING" if _is_number(value):
                 return str(value)
             case "BOOLEAN" if isinstance(value, bool) or (_is_number(value) and value in (0, 1)):
@@ -93,6 +87,20 @@ def check_range(item: Input, value: Any, where: str) -> None:
             if one not in item.choices:
                 near = meant(str(one), map(str, item.choices))
                 raise _refused("one of " + ", ".join(map(str, item.choices)), one, where, near)
+
+
+def _whole(value: float | str) -> int:
+    number = int(value)
+    if isinstance(value, float) and number != value:
+        raise ValueError
+    return number
+
+
+def _finite(value: float | str) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
 
 
 def _is_number(value: Any) -> bool:

@@ -93,7 +93,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     paths = folder / "paths.yaml"
     paths.write_text(f"tiny:\n  custom_nodes: {json.dumps(str(folder / 'packs'))}\n")
     spec = importlib.util.spec_from_file_location("hosts", Path(__file__).with_name("conftest.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     hosts = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hosts)
     server = hosts.ComfyUI(folder / "base", "--extra-model-paths-config", str(paths))

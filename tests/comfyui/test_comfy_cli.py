@@ -59,4 +59,5 @@ def test_graphs_in_api_format_run(comfyui: Any, tmp_path: Path) -> None:
     seeds["seeds"] = "123"
     (tmp_path / "graph.json").write_text(json.dumps(graph), "utf-8")
     files = comfy_run(comfyui, tmp_path / "graph.json", tmp_path)
-    assert files and all(file.stem.endswith("_seed123") for file in files)
+    assert files
+    assert all(file.stem.endswith("_seed123") for file in files)

@@ -21,7 +21,7 @@ def pixels(files: list[Path]) -> list[Any]:
 
 def texts(file: Path) -> dict[str, Any]:
     with Image.open(file) as image:
-        return dict(image.info)
+        return {str(name): value for name, value in image.info.items()}
 
 
 def test_all_nodes_are_ours(comfyui: Any) -> None:

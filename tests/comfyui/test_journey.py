@@ -48,7 +48,8 @@ def test_from_the_first_search_to_a_template(
 
     assert "Seed List" in seen["help"]["headings"][0]
     assert any("Errors" in heading for heading in seen["help"]["headings"])
-    assert seen["help"]["pictures"] and all(seen["help"]["pictures"])
+    assert seen["help"]["pictures"]
+    assert all(seen["help"]["pictures"])
 
     examples = {path.stem for path in (PACK / "example_workflows").glob("*.json")}
     assert set(seen["templates"]["names"]) == examples

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,7 @@ KINDS = {
 STRENGTHS = (1.0, 0.6, -0.4)
 
 #: How a file names a module of the UNet, and how the factors of a LoRA for it end.
-UNET_NAMES = {
+UNET_NAMES: dict[str, Callable[[str], str]] = {
     "kohya": lambda path: f"lora_unet_{original_name(path).replace('.', '_')}.lora_{{}}.weight",
     "kohya, diffusers": lambda path: f"lora_unet_{path.replace('.', '_')}.lora_{{}}.weight",
     "lycoris": lambda path: f"lycoris_{path.replace('.', '_')}.lora_{{}}.weight",
@@ -196,7 +197,7 @@ UNET_NAMES = {
     "bare": lambda path: f"{path.replace('.to_', '.processor.to_')}_lora.{{}}.weight",
 }
 #: The same of text encoders, by the number of the encoder.
-TEXT_NAMES = {
+TEXT_NAMES: dict[str, Callable[[str, int], str]] = {
     "kohya": lambda path, n: f"lora_te{n}_text_model_{path.replace('.', '_')}.lora_{{}}.weight",
     "diffusers": lambda path, n: (
         f"text_encoder{'_2' if n == 2 else ''}.text_model.{path}.lora_linear_layer.{{}}.weight"

@@ -223,7 +223,8 @@ def failure(entry: dict[str, Any]) -> dict[str, Any]:
 
 def module(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(f"{path.parent.name}_fixtures", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     found = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(found)
     return found

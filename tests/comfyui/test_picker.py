@@ -13,7 +13,7 @@ PROMPTS = ["a red cat", "a blue dog", "a green bird", "a white dog"]
 
 def graph(prefix: str) -> dict[str, Any]:
     """Four images, of which none is picked yet."""
-    nodes = {
+    nodes: dict[str, tuple[str, dict[str, Any]]] = {
         "1": ("LoadSDXL", {"model_name": "demo", "dtype": "auto"}),
         "2": ("PromptList", {"text": "\n".join(PROMPTS), "negative_prompt": ""}),
         "3": ("SeedList", {"seeds": ", ".join(map(str, SEEDS))}),

@@ -5,7 +5,6 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,7 +124,7 @@ PROMPTS = make_prompts()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ComfyUI makes of all prompts."""
     folder = tmp_path_factory.mktemp("prompts")
     draw = torch.Generator().manual_seed(1)
@@ -146,7 +145,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         cwd=comfyui,
         check=True,
     )
-    yield folder
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -230,7 +230,8 @@ def test_previews_show_the_whole_batch_on_the_node(previewing: Any) -> None:
     listener.wait("execution_success")
     sheets = [preview_of(message.data) for message in listener.of(PREVIEW_WITH_METADATA)]
     listener.close()
-    assert sheets and not listener.of(PREVIEW)
+    assert sheets
+    assert not listener.of(PREVIEW)
     assert {metadata["display_node_id"] for metadata, _ in sheets} == {NODE}
     layout = Layout.of(len(PROMPTS), 128, 128)
     for _, data in sheets:

@@ -71,7 +71,7 @@ def test_printing_nodes_do_not_spoil_the_json(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Chatty(toys["Show"]):  # type: ignore[misc]
+    class Chatty(toys["Show"]):  # type: ignore[misc, name-defined, valid-type]
         def run(self, **inputs: Any) -> Json:
             print("hello")  # noqa: T201
             row = make_record(seed=5, prompt="a [red] dog")
@@ -357,7 +357,7 @@ def test_bar_on_a_terminal_shows_images_steps_and_speed() -> None:
 
 def test_lines_elsewhere_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(bar.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     console = Console(file=io.StringIO())
     with bar.Bar(console) as shown:
         progress = shown.display(total_steps=100, total_images=2)

@@ -46,7 +46,8 @@ def size_of(module: torch.nn.Module) -> int:
 
 def test_a_model_takes_what_it_takes_when_it_is_loaded(tiny_folder: Path, tiny: Model) -> None:
     report = examine(str(tiny_folder), "auto", None)
-    assert report["possible"] and report["problems"] == []
+    assert report["possible"]
+    assert report["problems"] == []
     told = report["model"]
     assert told["unet"] == size_of(tiny.unet)
     assert told["vae"] == size_of(tiny.vae)
@@ -145,7 +146,9 @@ def test_a_model_that_is_not_there_is_a_line() -> None:
     report = examine("nowhere", "auto", None)
     assert not report["possible"]
     assert report["device"]["free"] > 0
-    assert report["precision"] and report["model"] is None and report["sizes"] is None
+    assert report["precision"]
+    assert report["model"] is None
+    assert report["sizes"] is None
     assert "problem       Expected `demo`" in to_text(report)
     assert "no run is possible" in to_text(report)
 
@@ -175,7 +178,8 @@ def test_a_missing_package_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     report = examine(None, "auto", None)
     assert not report["possible"]
     (problem,) = report["problems"]
-    assert "diffusers" in problem and "pip" in problem
+    assert "diffusers" in problem
+    assert "pip" in problem
     assert report["device"]["threads"] == torch.get_num_threads()
 
 

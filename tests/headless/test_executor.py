@@ -36,10 +36,8 @@ def test_input_is_list_gets_everything_at_once(api: Api, values: Values) -> None
     assert values(content) == [106]
 
 
-def test_list_outputs_of_repeated_calls_are_joined(
-    api: Api, values: Values, toys: dict[str, type[Any]]
-) -> None:
-    class Repeat(toys["Numbers"]):  # type: ignore[misc]
+def test_list_outputs_of_repeated_calls_are_joined(api: Api, toys: dict[str, type[Any]]) -> None:
+    class Repeat(toys["Numbers"]):  # type: ignore[misc, name-defined, valid-type]
         @classmethod
         def INPUT_TYPES(cls) -> Json:
             return {"required": {"n": ("INT", {"forceInput": True})}}
@@ -101,7 +99,7 @@ def test_hidden_inputs_tell_the_node_of_its_graph(
 def test_each_run_runs_every_node_again(api: Api, toys: dict[str, type[Any]]) -> None:
     calls = []
 
-    class Counted(toys["Number"]):  # type: ignore[misc]
+    class Counted(toys["Number"]):  # type: ignore[misc, name-defined, valid-type]
         def run(self, value: int) -> tuple[int]:
             calls.append(value)
             return (value,)
@@ -121,13 +119,13 @@ def test_result_is_freed_when_its_last_reader_is_done(api: Api, toys: dict[str, 
     class Big:
         pass
 
-    class Make(toys["Number"]):  # type: ignore[misc]
+    class Make(toys["Number"]):  # type: ignore[misc, name-defined, valid-type]
         def run(self, value: int) -> tuple[Any]:
             big = Big()
             made.append(weakref.ref(big))
             return (big,)
 
-    class Read(toys["Add"]):  # type: ignore[misc]
+    class Read(toys["Add"]):  # type: ignore[misc, name-defined, valid-type]
         def run(self, a: Any, b: int, **rest: Any) -> tuple[int]:
             alive.append(made[0]() is not None)
             return (b,)
@@ -151,7 +149,7 @@ def test_result_that_nobody_reads_is_not_kept(api: Api, toys: dict[str, type[Any
     class Big:
         pass
 
-    class Keep(toys["Show"]):  # type: ignore[misc]
+    class Keep(toys["Show"]):  # type: ignore[misc, name-defined, valid-type]
         RETURN_TYPES = ("INT",)
 
         def run(self, **inputs: Any) -> Json:

@@ -219,6 +219,7 @@ def test_a_changed_model_is_put_together_again(
         record = read_record(again)
         assert record.request.seed == 2
         assert record.model.noise == {"prediction_type": "v_prediction", "zero_terminal_snr": True}
+        assert record.model.vae is not None
         assert record.model.vae.name == "fixed-vae"
         assert record.model == read_record(changed).model
         shutil.move(tmp_path / "out" / "fixed-vae", again.parent)
@@ -242,7 +243,8 @@ def test_what_a_model_was_changed_by_is_named_if_it_is_another(
             path.rename(tmp_path / f"no-{path.name}")
             assert main(["verify", str(changed)]) == 2
             out = capsys.readouterr().out
-            assert out.startswith("not checked") and f"{path.name}, with which" in out
+            assert out.startswith("not checked")
+            assert f"{path.name}, with which" in out
 
 
 def test_a_file_downloads_no_model(
@@ -275,7 +277,8 @@ def test_files_without_a_record_are_named_and_the_others_checked(
     Image.new("RGB", (8, 8)).save(file.parent / "a.png")
     (file.parent / "b.png").write_text("no image")
     record = read_record(file)
-    garbled = [{"model": {"loras": [{}]}}, {"inversions": [1]}, {"request": "x"}, {"x": 1}]
+    garbled: list[dict[str, Any]] = [{"model": {"loras": [{}]}}, {"inversions": [1]}]
+    garbled += [{"request": "x"}, {"x": 1}]
     texts = [json.dumps(record.to_plain() | change) for change in garbled]
     for text in ("{}", "[]", "7", '{"version": 1, "model": 3, "numerics": 4}', "{", *texts):
         info = png_texts(read_record(file), {})
@@ -414,7 +417,7 @@ def test_changes_that_cannot_be_made_are_refused(
 
 
 def test_parameters_read_as_in_other_tools(engine: Engine) -> None:
-    request = ImageRequest(
+    request = SizedRequest(
         prompt="a red circle",
         negative_prompt="dim: really",
         seed=2**53 + 1,

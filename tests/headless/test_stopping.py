@@ -141,7 +141,8 @@ def test_the_reader_of_a_list_may_leave(tmp_path: Path) -> None:
     job.end()
     verify = [*COMMAND[:3], "verify", *[str(job.output)] * 3]
     process = subprocess.Popen(verify, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
     assert "Error" not in process.stderr.read()

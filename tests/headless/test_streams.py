@@ -82,7 +82,8 @@ def test_each_file_is_there_before_the_next_image(
     assert seen == [0, 1, 2, 3]
     monkeypatch.delattr(BatchGenerate, "GIVES")
     assert run(save, graph, "plain") == files
-    assert list(files) and sorted(files)[0] == "batch_00001_seed1.png"
+    assert list(files)
+    assert sorted(files)[0] == "batch_00001_seed1.png"
 
 
 def test_what_needs_the_whole_batch_waits(
@@ -177,7 +178,8 @@ def test_rows_that_fail_are_told_and_the_others_are_there(
     report = json.loads(out)
     assert len(report["files"]) == len(contents(folder / "out")) == 3
     (failed,) = report["failed"]
-    assert failed["row"]["request"]["seed"] == 2 and "NaN" in failed["error"]
+    assert failed["row"]["request"]["seed"] == 2
+    assert "NaN" in failed["error"]
     assert "image 2 of 4 (seed 2): Expected finite numbers" in err
 
     calls.clear()

@@ -112,7 +112,7 @@ def test_file_that_is_nested_without_end_is_refused(
 
 def test_what_is_posted_to_comfyui_is_read(catalog: Catalog) -> None:
     prompt = {"1": {"class_type": "Number", "inputs": {"value": 4}}}
-    drawing = {"nodes": [], "links": []}
+    drawing: dict[str, Any] = {"nodes": [], "links": []}
     posted = {"client_id": "x", "prompt": prompt}
     assert parse(posted, catalog) == parse(prompt, catalog)
     posted["extra_data"] = {"extra_pnginfo": {"workflow": drawing}}

@@ -211,7 +211,7 @@ def test_a_tensor_of_another_shape_is_told(save: Save) -> None:
 
 
 #: Layers of a level, transformer blocks of each layer on the way down and up, and in the middle.
-DISTILLED = {
+DISTILLED: dict[str, tuple[int, list[Any], list[Any], str | None]] = {
     "SSD-1B": (2, [(0, 0), (2, 2), (4, 4)], [(4, 4, 10), (2, 1, 1), (0, 0, 0)], "UNetMidBlock2D"),
     "Segmind-Vega": (
         2,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from batch_sdxl.core.errors import InvalidRequest
 from batch_sdxl.core.request.selection import select
+from batch_sdxl.tests.records import make_record
 
 HERE = Path(__file__).parent
 NODE = shutil.which("node")
@@ -49,7 +50,7 @@ def test_javascript_reads_every_text_as_python_does() -> None:
     result = node("-e", SCRIPT, given=json.dumps([source, {"texts": texts, "images": images}]))
     assert result.returncode == 0, result.stderr
 
-    records = [{"seed": s, "prompt": p} for s, p in zip(SEEDS, PROMPTS, strict=True)]
+    records = [make_record(seed=s, prompt=p) for s, p in zip(SEEDS, PROMPTS, strict=True)]
     picked = 0
     for text, answer in zip(texts, json.loads(result.stdout), strict=True):
         try:
