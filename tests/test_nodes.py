@@ -12,6 +12,7 @@ from batch_sdxl import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 from batch_sdxl.core import Engine, ImageRequest, Model
 from batch_sdxl.core.engine import engine, preview
 from batch_sdxl.core.errors import BatchSDXLError, FailedImage, InvalidRequest
+from batch_sdxl.core.models import vae
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.core.request.record import Record
 from batch_sdxl.core.store.store import ImageStore
@@ -244,9 +245,8 @@ def test_a_row_that_fails_stops_the_run_or_is_left_out(
     def spoiled(model: Model, latents: torch.Tensor, tile: int | None) -> torch.Tensor:
         number = len(folders.failed)
         folders.failed.append(number)
-        return decode(model, latents * float("nan") if number == 1 else latents, tile)
+        return vae.decode(model, latents * float("nan") if number == 1 else latents, tile)
 
-    decode = engine.decode
     monkeypatch.setattr(engine, "decode", spoiled)
     (images,), left = generate(tiny, combine="product", on_error="skip")
     (missing,) = [n for n, row in enumerate(rows) if row not in left]

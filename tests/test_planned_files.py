@@ -106,7 +106,7 @@ def test_the_same_image_twice_is_two_files(tmp_path: Path) -> None:
 def test_what_a_file_does_not_say_is_seen_in_its_pixels(tmp_path: Path, form: str) -> None:
     deep = FORMATS[form].bits == 16
     image = pixels(1).astype(np.uint16) * 257 if deep else pixels(1)
-    names = []
+    names: list[str] = []
     for other in (False, False, True):  # the same again, and what went through another node
         one = writer(tmp_path, 1, form=form)
         assert (one.finished() == {0}) == (form == "webp lossless" and bool(names))

@@ -64,6 +64,7 @@ def requests(name: str, **changes: Any) -> list[ImageRequest]:
                 "seed": seed,
                 "scheduler": name,
                 "num_inference_steps": STEPS,
+                "empty_negative": "empty",
                 **changes,
             }
         )

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,10 @@ from batch_sdxl.core.store.store import ImageStore
 
 def image(value: int = 7) -> np.ndarray:
     return np.random.default_rng(value).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+
+
+def same(found: Any, expected: Any) -> bool:
+    return found is not None and np.array_equal(found, expected)
 
 
 def key(number: int) -> str:
@@ -31,8 +36,9 @@ def test_an_image_comes_back_as_it_was(tmp_path: Path) -> None:
     store.put(key(1), image(), "{}")
     store.put(key(1), image().astype(np.float32) / 255, "{}")
     again = ImageStore(tmp_path / "store")
-    assert np.array_equal(again.get(key(1)), image())
+    assert same(again.get(key(1)), image())
     deep = again.get(key(1), unrounded=True)
+    assert deep is not None
     assert deep.dtype == np.float32
     assert np.array_equal(deep, image().astype(np.float32) / 255)
     assert again.get(key(2)) is None
@@ -129,15 +135,17 @@ def test_writers_that_are_killed_leave_whole_images_or_none(tmp_path: Path) -> N
             for _ in range(2)
         ]
         for writer in writers:
+            assert writer.stdout is not None
             writer.stdout.readline()
         time.sleep(0.05 + 0.04 * round)
         for writer in writers:
             writer.kill()
             writer.wait()
+            assert writer.stdout is not None
             writer.stdout.close()
     store = ImageStore(tmp_path)
     there = [number for number in range(50) if store.has(key(number))]
     assert there
     for number in there:
         expected = np.random.default_rng(number).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-        assert np.array_equal(store.get(key(number)), expected)
+        assert same(store.get(key(number)), expected)

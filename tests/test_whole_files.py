@@ -1,9 +1,9 @@
 """Files are there whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
-from batch_sdxl.core import whole_files
 from batch_sdxl.core.whole_files import write_beside, write_whole
 
 
@@ -28,7 +28,7 @@ def test_a_failure_leaves_what_was_there(
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(whole_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     for name in ("a", "b"):
         if name == "b" or write is write_whole:
             with pytest.raises(OSError, match="No space"):
@@ -42,7 +42,7 @@ def test_file_systems_without_links_are_served(
     def unknown(source: Path, target: Path) -> None:
         raise OSError(1, "Operation not permitted")
 
-    monkeypatch.setattr(whole_files.os, "link", unknown)
+    monkeypatch.setattr(os, "link", unknown)
     assert write_beside(tmp_path / "a", b"one")
     assert not write_beside(tmp_path / "a", b"two")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"one")]

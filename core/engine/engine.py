@@ -61,7 +61,7 @@ class _Listener(NamedTuple):
     failure: Callable[[int, FailedImage], None]
 
 
-def _stop(index: int, error: FailedImage) -> None:
+def _stop(_index: int, error: FailedImage) -> None:
     raise error
 
 

@@ -61,7 +61,7 @@ class Stopping:
         if self._is_asked:
             raise KeyboardInterrupt
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
         if self._is_asked or not self._holds:
             raise KeyboardInterrupt
         self._is_asked = True

@@ -280,7 +280,12 @@ def asked(
 
     def ask(*arguments: str) -> tuple[Json, str]:
         graphs: list[Any] = []
-        monkeypatch.setattr(Session, "produce", lambda self, graph: graphs.append(graph) or 0)
+
+        def produce(_: Session, graph: Any) -> int:
+            graphs.append(graph)
+            return 0
+
+        monkeypatch.setattr(Session, "produce", produce)
         assert main(["generate", *arguments]) == 0
         (made,) = graphs
         inputs = {node.class_type.split("_")[1]: node.inputs for node in made.nodes.values()}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -32,12 +32,13 @@ class Job:
 
     def __init__(self, folder: Path, *options: str, **streams: int | IO[str] | None) -> None:
         self.output = folder / "out"
+        given: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         self.process = subprocess.Popen(
             [*COMMAND, "--output", str(self.output), *options],
             env={**os.environ, FOLDER: str(folder / "store")},
             text=True,
             stdin=subprocess.DEVNULL,
-            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **streams},
+            **given | streams,
         )
 
     def wait_for(self, files: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from batch_sdxl.core.engine import engine
+from batch_sdxl.core.models import vae
 from batch_sdxl.core.store.chosen import GIGABYTES
 from batch_sdxl.headless.cli.main import main
 from batch_sdxl.headless.graph.stand_ins import ImageScaleBy
@@ -32,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many files there are whenever an image is about to be decoded."""
     counts: list[int] = []
-    decode = engine.decode
+    decode = vae.decode
 
     def counting(*args: Any) -> Any:
         counts.append(len(list(folder.rglob("b*.png"))))
@@ -163,7 +164,7 @@ def test_rows_that_fail_are_told_and_the_others_are_there(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    decode = engine.decode
+    decode = vae.decode
     calls: list[int] = []
 
     def spoiled(model: Any, latents: Any, tile: Any) -> Any:
