@@ -11,15 +11,17 @@ need hold no more than the name of the list to find its gallery again, and brows
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image
 
 from ..core.images.source import to_uint8
+from ..core.whole_files import write_beside
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +58,7 @@ def write_gallery(temp: Path, images: Iterable[torch.Tensor], records: Iterable[
     ]
     text = json.dumps({"images": entries}, ensure_ascii=False).encode()
     name = f"{_digest(text)}.json"
-    _write(folder / name, lambda path: path.write_bytes(text))
+    _write(folder / name, lambda file: file.write(text))
     return name
 
 
@@ -72,18 +74,18 @@ def _write_image(folder: Path, image: torch.Tensor) -> dict[str, Any]:
     return entry
 
 
-def _save(picture: Image.Image, side: int, path: Path) -> None:
+def _save(picture: Image.Image, side: int, file: BinaryIO) -> None:
     shrunk = picture.copy()
     shrunk.thumbnail((side, side), Image.Resampling.LANCZOS)
-    shrunk.save(path, "JPEG", quality=92, subsampling=0)
+    shrunk.save(file, "JPEG", quality=92, subsampling=0)
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file if it is not there, whole or not at all."""
     if not path.exists():
-        part = path.with_suffix(".part")
-        write(part)
-        part.replace(path)
+        content = io.BytesIO()
+        write(content)
+        write_beside(path, content.getvalue())
 
 
 def _digest(content: bytes) -> str:

@@ -1,9 +1,12 @@
 """Names are decided before the first image, and a batch completes what an earlier one began."""
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from batch_sdxl.core.errors import OutputError
 from batch_sdxl.core.request.record import Record
 from batch_sdxl.core.saving.batch_writer import BatchWriter
 from batch_sdxl.core.saving.file_names import FileName
@@ -130,3 +133,16 @@ def test_a_folder_that_is_deleted_midway_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "out").rmdir()
     write(made, 1)
     assert there(tmp_path / "out") == ["x_002_2.png"]
+
+
+@pytest.mark.parametrize(("form", "free"), [("png", 58), ("jpeg", 6)])
+def test_a_disk_without_room_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, free: int
+) -> None:
+    # 5 images of 24 x 16: 5,760 numbers
+    usage = lambda folder: SimpleNamespace(free=10 * free)  # noqa: E731
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    writer(tmp_path / "to" / "come", 1, 2, 3, 4, 5, form=form)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=9 * free))
+    with pytest.raises(OutputError, match="room for the files"):
+        writer(tmp_path / "to" / "come", 1, 2, 3, 4, 5, form=form)

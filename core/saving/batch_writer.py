@@ -15,6 +15,7 @@ from PIL import Image
 from ..request.record import Record
 from .new_files import write_new
 from .planned_files import Place, PlannedFiles
+from .room import check_room
 from .writer import Format, encode
 
 
@@ -45,7 +46,7 @@ class BatchWriter:
             completes: whether an image whose file is there is left as it is.
 
         Raises:
-            OutputError: a folder cannot be read.
+            OutputError: a folder cannot be read, or the disk has clearly too little room.
         """
         self.files: dict[int, Path] = {}
         self.left_out: Counter[str] = Counter()
@@ -55,6 +56,10 @@ class BatchWriter:
         self._quality = quality
         self._completes = completes
         self._planned = PlannedFiles(places, completes=completes)
+        new = [one for index, one in enumerate(places) if index not in self._planned.there]
+        for folder in {one.folder for one in new}:
+            records = (one.record for one in new if one.folder == folder)
+            check_room(folder, records, lossy=form.lossy)
 
     def finished(self) -> set[int]:
         """Indices of images, as the engine makes them, whose files are there already.

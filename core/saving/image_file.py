@@ -23,6 +23,7 @@ from ..errors import NotOurs, OutputError
 from ..images.files import open_image
 from ..request.parameters import parameters
 from ..request.record import KEY, Record
+from ..whole_files import write_whole
 from .texts import png_info, texts_in
 from .writer import FORMATS, encode
 
@@ -48,7 +49,7 @@ def save(image: GeneratedImage, path: str | Path) -> Path:
         raise OutputError("a name that ends in .png", str(path), "Rename it.")
     content, _ = encode(image.pixels, FORMATS["png"], file_texts(image.record, {}))
     try:
-        path.write_bytes(content)
+        write_whole(path, content)
     except (OSError, ValueError) as error:  # the latter of a name that cannot be
         raise OutputError(
             "to write an image", f"{path} ({error})", "Check the folder and the free space."

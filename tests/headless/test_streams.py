@@ -1,5 +1,6 @@
 """Files are there as soon as their images are, wherever each image goes its way alone."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from batch_sdxl.core import whole_files
 from batch_sdxl.core.engine import engine
 from batch_sdxl.core.models import vae
+from batch_sdxl.core.saving import new_files
 from batch_sdxl.core.store.chosen import GIGABYTES
 from batch_sdxl.headless.cli.main import main
 from batch_sdxl.headless.graph.stand_ins import ImageScaleBy
@@ -187,3 +190,54 @@ def test_rows_that_fail_are_told_and_the_others_are_there(
     assert main(["run", workflow, "--output", "stopped"]) == 1
     assert "image 2 of 4 (seed 2)" in capsys.readouterr().err
     assert len(contents(folder / "stopped")) == 1
+
+
+def test_a_disk_that_gets_full_leaves_what_is_finished(
+    save: Save,
+    graph: Json,
+    folder: Path,
+    seen: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write = whole_files.write_beside
+
+    def full(path: Path, content: bytes) -> bool:
+        if len(list(folder.rglob("b*.png"))) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(new_files, "write_beside", full)
+        assert main(["run", str(save(graph)), "--output", "out"]) == 1
+    err = capsys.readouterr().err
+    assert "No space left on device" in err
+    assert "Save Image Batch" in err
+    assert f"There is: 2 files in {folder / 'out'}. The same command" in err
+    assert len(contents(folder / "out")) == 2
+    assert len(run(save, graph)) == 4
+    assert len(seen) == 5  # the one that could not be written is made again, and the last
+
+
+def test_memory_that_runs_out_leaves_what_is_finished(
+    save: Save,
+    graph: Json,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    decode = vae.decode
+    calls: list[int] = []
+
+    def short(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return decode(*args)
+
+    monkeypatch.setattr(engine, "decode", short)
+    assert main(["run", str(save(graph)), "--output", "out"]) == 1
+    err = capsys.readouterr().err
+    assert "can't allocate memory" in err
+    assert "There is: 3 files in" in err
+    assert len(contents(folder / "out")) == 3
