@@ -140,6 +140,7 @@ def expected(first_seed: int) -> list[Any]:
             num_inference_steps=STEPS,
             guidance_scale=CFG,
             scheduler="euler:normal",
+            empty_negative="empty",  # as in ComfyUI
         )
         for number, prompt in enumerate(PROMPTS)
     ]
