@@ -11,6 +11,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -66,6 +67,10 @@ class Listener:
         self._socket.sendall(bytes([0x81, 0x80 | len(data)]) + bytes(4) + data)
 
     def _listen(self) -> None:
+        with suppress(ConnectionResetError):  # a server that had more to say when it was closed
+            self._read()
+
+    def _read(self) -> None:
         while len(head := self._file.read(2)) == 2:
             length = head[1] & 127
             if length > 125:
