@@ -18,6 +18,7 @@ from batch_sdxl.core.numerics import Geometry
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.core.prompts.prompt_list import parse_prompts
 from batch_sdxl.host import host
+from batch_sdxl.host.comfyui.host import not_there
 from batch_sdxl.tests.records import make_record
 from PIL import Image
 from safetensors.torch import save_file
@@ -48,7 +49,10 @@ class Folders(host.Host):
         return self.file_path("checkpoints", name)
 
     def file_path(self, kind: str, name: str) -> Path:
-        return self.root / "models" / kind / name
+        folder = self.root / "models" / kind
+        if not (folder / name).exists():
+            raise not_there(kind, name, [folder], [])
+        return folder / name
 
     def write(self, place: str, content: str | bytes = b"") -> None:
         path = self.root / place
@@ -83,7 +87,7 @@ def load_part(folders: Folders) -> None:
 
 
 def lora(folders: Folders, tensors: dict[str, torch.Tensor] | None) -> None:
-    path = folders.file_path("loras", "ink.safetensors")
+    path = folders.root / "models" / "loras" / "ink.safetensors"
     path.parent.mkdir(parents=True)
     if tensors is not None:
         save_file(tensors, path)

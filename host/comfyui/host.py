@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.engine.progress import Pace
-from ...core.errors import OutOfMemory
+from ...core.errors import ModelNotFound, OutOfMemory
 from ...core.store.chosen import chosen_store
+from ...core.wording import meant
 from ..base import EXAMPLES, Host, ProgressDisplay
+from ..paths import resolve
 from .progress import ComfyProgress, check_cancelled, send_text
 
 if TYPE_CHECKING:
     from ...core.models.model import Model
     from ...core.store.store import ImageStore
+
+#: What ComfyUI's folders of a kind hold.
+_KINDS = {
+    "checkpoints": "a model",
+    "vae": "a VAE",
+    "loras": "a LoRA",
+    "embeddings": "a textual inversion",
+}
 
 
 class ComfyHost(Host):
@@ -58,15 +68,34 @@ class ComfyHost(Host):
         return [*self.file_names("checkpoints"), *self._diffusers()]
 
     def model_path(self, name: str) -> Path:
-        """The file or folder of that name below ComfyUI's model folders."""
-        return self._diffusers().get(name) or self.file_path("checkpoints", name)
+        """The file or folder of that name below ComfyUI's model folders.
+
+        A name of the hub is one too where the model is in this machine's cache: a graph that was
+        sent here has nothing downloaded.
+
+        Raises:
+            ModelNotFound: there is none.
+        """
+        from ...core.models.hub import find_cached, is_name
+
+        path = self._diffusers().get(name) or self._find(name, "checkpoints", "diffusers")
+        if path is not None:
+            return path
+        if is_name(name):
+            if find_cached(name) is not None:
+                return Path(name)
+            raise ModelNotFound(
+                f"the model {name} on this machine",
+                "a graph that names it on the Hugging Face hub",
+                f"Fetch it with `hf download {name}`, or choose one of the list.",
+            )
+        folders = self._folders("checkpoints", "diffusers")
+        raise not_there("checkpoints", name, folders, self.model_names())
 
     def _diffusers(self) -> dict[str, Path]:
-        import folder_paths
-
         return {
             folder.relative_to(root).as_posix(): folder
-            for root in map(Path, folder_paths.get_folder_paths("diffusers"))
+            for root in self._folders("diffusers")
             for folder in sorted(index.parent for index in root.glob("**/model_index.json"))
         }
 
@@ -78,10 +107,33 @@ class ComfyHost(Host):
         return [name for name in names if name.endswith(".safetensors")]
 
     def file_path(self, kind: str, name: str) -> Path:
-        """The file of that name in ComfyUI's folders of that kind."""
+        """The file of that name in ComfyUI's folders of that kind.
+
+        Raises:
+            ModelNotFound: there is none.
+        """
+        path = self._find(name, kind)
+        if path is None:
+            raise not_there(kind, name, self._folders(kind), self.file_names(kind))
+        return path
+
+    def _find(self, name: str, *kinds: str) -> Path | None:
+        """What a name means in the folders of some kinds, if it is one of ComfyUI's or lies there.
+
+        Those that ComfyUI lists may be links to anywhere: whoever runs it put them there.
+        """
         import folder_paths
 
-        return Path(folder_paths.get_full_path(kind, name) or name)
+        for kind in kinds:
+            if name in folder_paths.get_filename_list(kind):
+                path = folder_paths.get_full_path(kind, name)  # None for a link to nothing
+                return Path(path) if path else self._folders(kind)[0] / name
+        return resolve(name, self._folders(*kinds))
+
+    def _folders(self, *kinds: str) -> list[Path]:
+        import folder_paths
+
+        return [Path(root) for kind in kinds for root in folder_paths.get_folder_paths(kind)]
 
     def tokenizer_folders(self) -> list[Path]:
         """The tokenizer of ComfyUI's own SDXL."""
@@ -137,3 +189,20 @@ class ComfyHost(Host):
     ) -> ProgressDisplay:
         """ComfyUI's progress bar, and text and preview on the node."""
         return ComfyProgress(total_steps, Pace(total_steps, total_images, kept), node_id)
+
+
+def not_there(kind: str, name: str, folders: Sequence[Path], names: Iterable[str]) -> ModelNotFound:
+    """The error of a name that ComfyUI's folders do not have.
+
+    Args:
+        kind: of the folders: `checkpoints`, `vae`, `loras`, `embeddings`.
+        name: what was asked for.
+        folders: that were looked in.
+        names: what is there.
+    """
+    near = meant(name, names)
+    return ModelNotFound(
+        f"{_KINDS[kind]} below {' or '.join(map(str, folders))}",
+        f'"{name}"',
+        f"{near} Choose one of the list, or put it there.".strip(),
+    )
