@@ -84,17 +84,25 @@ def test_the_summary_says_what_comes() -> None:
     assert words == "6 images: 2 prompts x 3 seeds (product)"
 
 
+def test_the_summary_says_what_rows_have_of_their_own() -> None:
+    assert said(row(width=64, height=80), row(num_inference_steps=9, guidance_scale=2.0)) == (
+        "2 images: 2 prompts (zip); 1 row with size of their own; 1 row with steps of their own"
+        "; 1 row with cfg of their own"
+    )
+    assert "size of" not in said(row(width=64), row(), images=[source("blue")])
+
+
 def test_the_summary_says_what_of_the_rows_is_lost() -> None:
     assert said(row(), row()) == "2 images: 2 prompts (zip)"
     assert said(row(), row(), seeds=[1]) == (
-        "2 images: 2 prompts, 1 seed (zip); the Seed List replaces the seeds of 2 rows"
+        "2 images: 2 prompts, 1 seed (zip); the seeds given replace those of 2 rows"
     )
     assert said(row(image="red", width=64), row(), images=[source("blue")]).endswith(
-        "; the images that are wired in replace those of 1 row"
-        "; the images that are wired in replace the sizes of 1 row"
+        "; the images given replace those of 1 row"
+        "; the images given replace the sizes of 1 row"
     )
     assert said(row(variation_strength=0.5), variation_seeds=[1]).endswith(
-        "; the Seed List of variations replaces those of 1 row"
+        "; the variation seeds given replace those of 1 row"
     )
     assert said(row(guidance_scale=1.0), row()).endswith(
         "; cfg up to 1 leaves out the negative prompt of 1 image"

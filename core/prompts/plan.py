@@ -85,8 +85,8 @@ def plan(
 def summary(mode: str, planned: Sequence[Planned], **lists: Sequence[Any] | None) -> str:
     """How many images there will be, and of what: `8 images: 4 prompts x 2 seeds`.
 
-    What rows say and something else replaces, or makes useless, is told too: nothing of a file is
-    lost without a word.
+    What rows say and something else replaces, or makes useless, is told too, and what of the
+    settings for all rows replace: nothing that was given is lost without a word.
     """
     sign = " x " if mode == "product" else ", "
     parts = [counted(len(values), name) for name, values in lists.items() if values is not None]
@@ -96,6 +96,10 @@ def summary(mode: str, planned: Sequence[Planned], **lists: Sequence[Any] | None
         rows = sum(not prompt.settings.keys().isdisjoint(fields) for prompt in prompts)
         if rows and lists.get(name) is not None:
             said.append(f"{words} of {counted(rows, 'rows')}")
+    for word, fields in _OWN.items():
+        rows = sum(not prompt.settings.keys().isdisjoint(fields) for prompt in prompts)
+        if rows and not (word == "size" and lists.get("images") is not None):
+            said.append(f"{counted(rows, 'rows')} with {word} of their own")
     unguided = sum(bool(r.negative_prompt) and not r.is_guided for r, _ in planned)
     if unguided:
         said.append(f"cfg up to 1 leaves out the negative prompt of {counted(unguided, 'images')}")
@@ -107,12 +111,19 @@ def summary(mode: str, planned: Sequence[Planned], **lists: Sequence[Any] | None
 
 #: A list, the fields of rows that give way to it, and how that is said.
 _REPLACED = (
-    ("seeds", ("seed",), "the Seed List replaces the seeds"),
-    ("images", ("image",), "the images that are wired in replace those"),
-    ("images", ("width", "height"), "the images that are wired in replace the sizes"),
+    ("seeds", ("seed",), "the seeds given replace those"),
+    ("images", ("image",), "the images given replace those"),
+    ("images", ("width", "height"), "the images given replace the sizes"),
     (
         "variation_seeds",
         ("variation_seed", "variation_strength"),
-        "the Seed List of variations replaces those",
+        "the variation seeds given replace those",
     ),
 )
+
+#: What rows may say that is also set for all images, and then gives way to them.
+_OWN = {
+    "size": ("width", "height"),
+    "steps": ("num_inference_steps",),
+    "cfg": ("guidance_scale",),
+}
