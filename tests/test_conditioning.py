@@ -10,13 +10,11 @@ import torch
 from batch_sdxl.core import (
     Engine,
     GeneratedImage,
-    Geometry,
     ImageRequest,
     Model,
     SizedRequest,
     load_model,
 )
-from batch_sdxl.core.engine.describe import describe
 from batch_sdxl.core.errors import InvalidRequest
 from batch_sdxl.core.request.fields import canonical
 from batch_sdxl.core.request.parameters import parameters
@@ -87,8 +85,8 @@ def test_they_are_part_of_the_record_where_they_make_a_difference(
     tiny: Model, fields: dict[str, Any]
 ) -> None:
     request = replace(BASE, **fields)
-    record = describe(request, tiny, Geometry(8))
-    assert record.identity != describe(BASE, tiny, Geometry(8)).identity
+    record = Engine(tiny).describe(request)
+    assert record.identity != Engine(tiny).describe(BASE).identity
     assert Record.from_json(record.to_json(), "") == record
     assert record.request == request
 
@@ -101,7 +99,7 @@ def test_where_they_make_none_they_are_not() -> None:
 
 
 def test_other_programs_are_told_in_their_own_words(tiny: Model) -> None:
-    record = describe(replace(BASE, clip_skip=1, guidance_rescale=0.7), tiny, Geometry(8))
+    record = Engine(tiny).describe(replace(BASE, clip_skip=1, guidance_rescale=0.7))
     assert "Clip skip: 3" in parameters(record)
     assert "CFG Rescale phi: 0.7" in parameters(record)
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model
+from batch_sdxl.core.engine import describe
+from batch_sdxl.core.models.attention import attention_of
 from batch_sdxl.core.pinning import pinned
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -143,6 +145,53 @@ def test_what_libraries_read_of_the_environment_is_in_the_identity(
     after = engine.describe(request)
     assert after.numerics["environment"].startswith("MKL_CBWR=COMPATIBLE")
     assert after.identity != before.identity
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was read off the parts of a model, each time that it was."""
+    readings = []
+
+    def read(*parts: Any) -> str:
+        readings.append(attention_of(*parts))
+        return readings[-1]
+
+    monkeypatch.setattr(describe, "attention_of", read)
+    return readings
+
+
+def test_many_requests_are_described_by_one_reading_of_the_model(
+    tiny: Model, readings: list[str]
+) -> None:
+    engine = Engine(tiny)
+    sizes = [ImageRequest(prompt="a", seed=n, width=64 + 8 * (n % 2)) for n in range(4)]
+    requests = [engine.with_size(request) for request in [*REQUESTS, *sizes]]
+    records = engine.describe_each(requests)
+    assert readings == ["sdpa"]
+    assert records == [engine.describe(request) for request in requests]
+    assert [image.record for image in engine.generate(requests[:1])] == records[:1]
+
+
+def test_each_run_reads_the_model_anew_and_only_once(tiny: Model, readings: list[str]) -> None:
+    engine = Engine(tiny)
+    requests = [ImageRequest(prompt="a", seed=n, num_inference_steps=1) for n in range(9)]
+    list(engine.generate(requests))
+    assert readings == ["sdpa"]
+    with another_attention():
+        (image,) = engine.generate(requests[:1])
+    assert image.record.numerics["attention"] != "sdpa"
+
+
+def test_threads_that_change_within_a_run_are_seen(tiny: Model) -> None:
+    threads = torch.get_num_threads()
+    requests = [ImageRequest(prompt="a", seed=1, num_inference_steps=n) for n in (1, 2)]
+    images = Engine(tiny).generate(requests)
+    try:
+        assert next(images).record.numerics["threads"] == threads
+        torch.set_num_threads(threads + 1)
+        assert next(images).record.numerics["threads"] == threads + 1
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_threads_take_turns() -> None:

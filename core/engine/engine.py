@@ -26,7 +26,7 @@ from ..wording import brief
 from .conditions.size import SizeCondition
 from .conditions.text import TextCondition
 from .denoiser import Denoiser
-from .describe import describe
+from .describe import Describer
 from .lane import Lane
 from .memory import telling_of_images, working_memory
 from .progress import Progress
@@ -120,8 +120,20 @@ class Engine:
         return int(max(needs, default=0))
 
     def describe(self, request: SizedRequest) -> Record:
-        """The record of an image that this engine makes of a request."""
-        return describe(request, self.model, self.geometry_of(request.width, request.height))
+        """The record of an image that this engine makes of a request, as things are now."""
+        (record,) = self.describe_each([request])
+        return record
+
+    def describe_each(self, requests: Iterable[SizedRequest]) -> list[Record]:
+        """As `describe`, for many requests: what they have in common is read once."""
+        requests = list(requests)
+        with pinned(self.model.device):
+            describer = Describer(self.model)
+            numerics = {
+                size: describer.numerics(self.geometry_of(*size))
+                for size in {(request.width, request.height) for request in requests}
+            }
+        return [describer.describe(r, numerics[r.width, r.height]) for r in requests]
 
     def with_size(self, request: ImageRequest) -> SizedRequest:
         """The request with what it leaves to its image or the model filled in.
@@ -146,6 +158,8 @@ class Engine:
         progress: Progress,
         on_step: Callable[[Progress], None],
     ) -> Iterator[GeneratedImage]:
+        with pinned(self.model.device):
+            describer = Describer(self.model)
         with offloaded(self.model):
             # Rows of one call share a shape, so one is finished before the next begins.
             for (width, height, chunks), queue in queues.items():
@@ -154,6 +168,7 @@ class Engine:
                     progress = yield from self._render(
                         [(index, requests[index]) for index in queue],
                         chunks,
+                        describer,
                         geometry,
                         progress,
                         on_step,
@@ -163,6 +178,7 @@ class Engine:
         self,
         requests: list[tuple[int, SizedRequest]],
         chunks: int,
+        describer: Describer,
         geometry: Geometry,
         progress: Progress,
         on_step: Callable[[Progress], None],
@@ -183,7 +199,7 @@ class Engine:
             # Handed out before anyone is asked to go on, so that Cancel does not lose it.
             for lane in done:
                 lanes.remove(lane)
-                yield self._retire(lane)
+                yield self._retire(lane, describer)
                 progress = progress.after(0, 1, lanes)
                 on_step(progress)
         return progress
@@ -234,16 +250,15 @@ class Engine:
         if (source := request.source) is None:
             return None
         pixels = torch.from_numpy(source.pixels.copy())
-        return encode(self.model, pixels, self._tile_of(request))
+        geometry = self.geometry_of(request.width, request.height)
+        return encode(self.model, pixels, geometry.vae_tile)
 
-    def _tile_of(self, request: SizedRequest) -> int | None:
-        return self.geometry_of(request.width, request.height).vae_tile
-
-    def _retire(self, lane: Lane) -> GeneratedImage:
+    def _retire(self, lane: Lane, describer: Describer) -> GeneratedImage:
         """Decode a finished lane, alone, and round it once to 8 bits."""
         with pinned(self.model.device):
-            image = decode(self.model, lane.latents, self._tile_of(lane.request))
-            record = self.describe(lane.request)
+            geometry = self.geometry_of(lane.request.width, lane.request.height)
+            image = decode(self.model, lane.latents, geometry.vae_tile)
+            record = describer.describe(lane.request, describer.numerics(geometry))
             return GeneratedImage(lane.index, lane.request, image, to_uint8(image), record)
 
 

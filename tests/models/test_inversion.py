@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, SizedRequest
-from batch_sdxl.core.engine.describe import describe
+from batch_sdxl.core import Engine, ImageRequest, Model, SizedRequest
 from batch_sdxl.core.errors import InvalidPrompts, ModelNotFound, UnsupportedModel
 from batch_sdxl.core.models.inversion import Inversions, with_inversions
 from batch_sdxl.core.text.chunks import called_inversions
@@ -65,14 +64,14 @@ def test_only_images_that_call_a_textual_inversion_depend_on_it(
     model = with_inversions(tiny, learned)
     one = SizedRequest(prompt="a", seed=1, width=64, height=64)
     other = replace(one, prompt="embedding:red")
-    assert describe(one, model, Geometry(8)) == describe(one, tiny, Geometry(8))
-    record = describe(other, model, Geometry(8))
+    assert Engine(model).describe(one) == Engine(tiny).describe(one)
+    record = Engine(model).describe(other)
     assert record.inversions == {"red": model.inversions["red"].digest}
-    assert describe(replace(other, seed=2), model, Geometry(8)).identity != record.identity
+    assert Engine(model).describe(replace(other, seed=2)).identity != record.identity
     renamed = with_inversions(tiny, {"red": learned["redcircle"]})
-    assert describe(other, renamed, Geometry(8)).identity != record.identity
+    assert Engine(renamed).describe(other).identity != record.identity
     unused = replace(one, negative_prompt="embedding:red", guidance_scale=1.0)
-    assert not describe(unused, model, Geometry(8)).inversions
+    assert not Engine(model).describe(unused).inversions
 
 
 @pytest.mark.parametrize(
