@@ -270,7 +270,7 @@ class BatchGenerate(Node):
         geometry = Geometry(rows_per_call[0], tile) if rows_per_call[0] else None
         engine = Engine(model[0], geometry=geometry, vae_tile=tile)
         requests = [engine.with_size(one.request) for one in planned]
-        rows = [engine.describe(request) for request in requests]
+        rows = engine.describe_each(requests)
         with host.current().holding(model[0], engine.working_memory(requests)):
             made = render(
                 engine,
