@@ -3,6 +3,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +51,14 @@ def test_images_stream_out_as_they_finish(engine: Engine) -> None:
 def test_more_images_than_rows_all_come_out(render: Render) -> None:
     requests = [ImageRequest(prompt="x", seed=n, num_inference_steps=1) for n in range(11)]
     assert [image.request.seed for image in render(requests)] == list(range(11))
+
+
+@pytest.mark.parametrize("model", ["demo", Path("model.safetensors"), None])
+def test_what_is_no_model_is_told_how_to_become_one(model: Any) -> None:
+    with pytest.raises(InvalidRequest, match=r"a Model, got .*load_model\(") as caught:
+        Engine(model)
+    if model is not None:
+        assert caught.value.action == f"Write Engine(load_model({model!r}))."
 
 
 def test_progress_ends_at_its_totals(engine: Engine) -> None:

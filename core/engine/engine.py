@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -65,7 +66,13 @@ class Engine:
             geometry: shape of the calls for images of any size; None follows
                 `Geometry.for_size`.
             vae_tile: as `Geometry.vae_tile`, where the geometry follows the size.
+
+        Raises:
+            InvalidRequest: `model` is none.
         """
+        if not isinstance(model, Model):
+            name = brief(model) if isinstance(model, str | os.PathLike) else "..."
+            raise InvalidRequest("a Model", brief(model), f"Write Engine(load_model({name})).")
         self.model = model
         self._geometry = geometry
         self._vae_tile = vae_tile
