@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import BatchSDXLError, InvalidImage
-from ..core.hashing import add_content
 from ..core.images.batch import BATCH_FITS, FRAMES, ON_ERROR, ImageFile, LoadOptions, load_images
 from ..core.images.files import ORDERS, is_image_name, list_images
 from ..host import host
@@ -227,12 +226,11 @@ def _found(line: str, order: str, subfolders: bool) -> list[ImageFile]:
 
 def _digest(path: Path) -> bytes:
     """SHA-256 of a file; of the reason if it cannot be read: a run will say it."""
-    digest = hashlib.sha256()
     try:
-        add_content(digest, path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
-        digest.update(str(error).encode())
-    return digest.digest()
+        return hashlib.sha256(str(error).encode()).digest()
 
 
 def _size(width: int, height: int) -> tuple[int, int] | None:

@@ -8,8 +8,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..hashing import add_content
-
 
 def digest_file(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal, as others compute it too.
@@ -46,9 +44,8 @@ class _Memory:
         key, state = str(path.resolve()), [status.st_size, status.st_mtime_ns]
         entry = self._known.get(key, [])
         if entry[:2] != state:
-            digest = hashlib.sha256()
-            add_content(digest, path)
-            entry = [*state, digest.hexdigest()]
+            with path.open("rb") as file:
+                entry = [*state, hashlib.file_digest(file, "sha256").hexdigest()]
             self._known[key] = entry
             self._grew = True
         return str(entry[2])
