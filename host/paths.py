@@ -16,17 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InvalidImage, OutputError
+from ..core.saving.safe_names import is_device
 from ..core.wording import meant
 from . import host
 
 #: Further folders that files may come from, as the PATH of the system is written. For whoever
 #: starts the program: a workflow cannot set it.
 ALLOWED_VARIABLE = "BATCH_SDXL_INPUT_DIRS"
-
-#: Windows takes these for devices, in any folder and with any ending.
-_DEVICE = re.compile(
-    r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\u00b9\u00b2\u00b3]) *([.:].*)?", re.IGNORECASE
-)
 
 _HOW_TO_ALLOW = (
     "Whoever starts the program can allow more folders: with --allow DIR on the command line, or "
@@ -233,7 +229,7 @@ def _checked(name: str) -> str | None:
     for part in parts:
         # Windows drops dots and blanks at the end: there, "..." and ".. " can mean "..".
         dots = part.rstrip(" .") == "" and part not in ("", ".")
-        if dots or _DEVICE.fullmatch(part.strip()):
+        if dots or is_device(part.strip()):
             return None
     return name
 

@@ -12,10 +12,14 @@ MOST_BYTES = 220
 #: Where a number is filled in later.
 NUMBER = "\0"
 
-#: Windows takes these for devices, in any folder and with any ending.
 _DEVICE = re.compile(
-    r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE
+    r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\u00b9\u00b2\u00b3]) *([.:].*)?", re.IGNORECASE
 )
+
+
+def is_device(name: str) -> bool:
+    """Whether Windows takes a name for a device: it does in any folder and with any ending."""
+    return _DEVICE.fullmatch(name) is not None
 
 
 def slug(text: str) -> str:
@@ -46,7 +50,7 @@ def _is_safe(character: str) -> bool:
 def safe_part(name: str) -> str:
     """A name of a file or folder that is neither a device of Windows nor changed by it."""
     name = name.rstrip(" .") or "_"
-    return f"{name}_" if _DEVICE.fullmatch(name.replace(NUMBER, "1")) else name
+    return f"{name}_" if is_device(name.replace(NUMBER, "1")) else name
 
 
 def shortened(pieces: Sequence[tuple[str, bool]]) -> str:
