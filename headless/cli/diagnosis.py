@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 Json = dict[str, Any]
 
@@ -36,7 +40,7 @@ def _lines(report: Json) -> Iterator[str]:
     yield from _entry("weights", _weights(report["model"]))
     if report["sizes"]:
         yield ""
-        yield from _table(report["sizes"])
+        yield from _drawn(_table(report["sizes"]))
         yield ""
         yield from _entry("", "Memory: weights and tensors at their peak. 1 GB more is kept free.")
         yield ""
@@ -114,24 +118,29 @@ def _weights(model: Json | None) -> str:
     return told if model["has_vae"] else f"{told}. It has no VAE: choose one in Load SDXL."
 
 
-def _table(sizes: Sequence[Json]) -> Iterator[str]:
+def _table(sizes: Sequence[Json]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     offloads = any(entry["peak_with_offload"] is not None for entry in sizes)
-    head = ["size", "rows a call", "VAE", "memory", *(["with offload"] if offloads else []), "fits"]
-    rows = [head]
+    for name in ("size", "rows a call", "VAE", "memory", *(["with offload"] if offloads else [])):
+        table.add_column(name, no_wrap=True)
+    table.add_column("fits")
     for entry in sizes:
-        rows.append(
-            [
-                f"{entry['width']} x {entry['height']}" + (" *" if entry["asked"] else ""),
-                str(entry["rows"]),
-                f"tiles of {entry['vae_tile']}" if entry["vae_tile"] else "whole",
-                _size(entry["peak"]),
-                *([_size(entry["peak_with_offload"])] if offloads else []),
-                _fit(entry["fits_with"]),
-            ]
+        table.add_row(
+            f"{entry['width']} x {entry['height']}" + (" *" if entry["asked"] else ""),
+            str(entry["rows"]),
+            f"tiles of {entry['vae_tile']}" if entry["vae_tile"] else "whole",
+            _size(entry["peak"]),
+            *([_size(entry["peak_with_offload"])] if offloads else []),
+            _fit(entry["fits_with"]),
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    for row in rows:
-        yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+    return table
+
+
+def _drawn(table: Table) -> Iterator[str]:
+    """The lines of a table as plain text, for a file as for a terminal."""
+    drawn = StringIO()
+    Console(file=drawn, width=WIDTH, color_system=None).print(table)
+    return (line.rstrip() for line in drawn.getvalue().splitlines())
 
 
 def _fit(changed: Json | None) -> str:

@@ -128,6 +128,19 @@ def test_the_lines_are_aligned(tiny_folder: Path) -> None:
         assert len({line.index("whole") for line in table[1:]}) <= 1
 
 
+def test_the_text_is_plain_whatever_terminal_it_is_for(
+    gpu: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu(9)
+    report = examine(None, "fp32", (1024, 1024))
+    text = to_text(report)
+    (line,) = [line for line in text.splitlines() if line.startswith("2048 x 2048")]
+    assert line.endswith("  with dtype fp16, offload, vae_tile 512")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert to_text(report) == text
+
+
 def test_a_model_that_is_not_there_is_a_line() -> None:
     report = examine("nowhere", "auto", None)
     assert not report["possible"]
