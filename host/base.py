@@ -87,7 +87,7 @@ class Host:
 
     def progress(
         self, total_steps: int, total_images: int, *, kept: int = 0, node_id: str = ""
-    ) -> Progress:
+    ) -> ProgressDisplay:
         """A new progress display.
 
         Args:
@@ -96,10 +96,10 @@ class Host:
             kept: how many are there already, for which no step is taken.
             node_id: of the node that runs.
         """
-        return Progress()
+        return ProgressDisplay()
 
 
-class Progress:
+class ProgressDisplay:
     """Receives how far a run is. The plain one shows nothing.
 
     Attributes:

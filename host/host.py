@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from .base import EXAMPLES, Host, Progress
+from .base import EXAMPLES, Host, ProgressDisplay
 
-__all__ = ["EXAMPLES", "Host", "Progress", "current", "use"]
+__all__ = ["EXAMPLES", "Host", "ProgressDisplay", "current", "use"]
 
 _current: ContextVar[Host | None] = ContextVar("host", default=None)
 

@@ -108,7 +108,7 @@ class _Display:
         self._images = images
         self._missing = missing
         self._node_id = node_id
-        self._host: host.Progress | None = None
+        self._host: host.ProgressDisplay | None = None
         self._preview: BatchPreview | None = None
 
     def update(self, progress: Progress) -> None:
@@ -122,7 +122,7 @@ class _Display:
         kept = len(self._images) - len(self._missing)
         self._host.update(progress.steps, kept + progress.images, sheet)
 
-    def _begin(self, total_steps: int) -> host.Progress:
+    def _begin(self, total_steps: int) -> host.ProgressDisplay:
         total, kept = len(self._images), len(self._images) - len(self._missing)
         display = host.current().progress(total_steps, total, kept=kept, node_id=self._node_id)
         if display.shows_preview:

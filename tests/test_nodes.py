@@ -44,11 +44,11 @@ class FolderHost(host.Host):
 
     def progress(
         self, total_steps: int, total_images: int, *, kept: int = 0, node_id: str = ""
-    ) -> host.Progress:
+    ) -> host.ProgressDisplay:
         owner = self
         owner.told.append((total_steps, total_images))
 
-        class Display(host.Progress):
+        class Display(host.ProgressDisplay):
             shows_preview = owner.shows_preview
 
             def update(self, steps: int, images: int, sheet: Image.Image | None = None) -> None:

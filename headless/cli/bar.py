@@ -11,7 +11,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as Display
 from rich.text import Text
 
-from ...host.base import Progress
+from ...host.base import ProgressDisplay
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +53,7 @@ class Bar:
         """A line of text above the bar."""
         self._console.print(Text(text), soft_wrap=True)
 
-    def display(self, total_steps: int, total_images: int) -> Progress:
+    def display(self, total_steps: int, total_images: int) -> ProgressDisplay:
         """A new line for a run of that many UNet steps and images."""
         if not self._console.is_terminal:
             return _Lines(self._console, total_steps, total_images)
@@ -62,7 +62,7 @@ class Bar:
         return _Line(self._display, task)
 
 
-class _Line(Progress):
+class _Line(ProgressDisplay):
     def __init__(self, display: Display, task: TaskID) -> None:
         self._display = display
         self._task = task
@@ -71,7 +71,7 @@ class _Line(Progress):
         self._display.update(self._task, completed=steps, images=images)
 
 
-class _Lines(Progress):
+class _Lines(ProgressDisplay):
     def __init__(self, console: Console, total_steps: int, total_images: int) -> None:
         self._console = console
         self._total_steps = total_steps

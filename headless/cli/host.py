@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...core.errors import ModelNotFound
 from ...core.wording import meant
-from ...host.base import EXAMPLES, Host, Progress
+from ...host.base import EXAMPLES, Host, ProgressDisplay
 from ...host.paths import input_roots, resolve
 from .bar import Bar
 
@@ -92,7 +92,7 @@ class HeadlessHost(Host):
 
     def progress(
         self, total_steps: int, total_images: int, *, kept: int = 0, node_id: str = ""
-    ) -> Progress:
+    ) -> ProgressDisplay:
         """A line of the bar."""
         return self._bar.display(total_steps, total_images)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.engine.progress import Pace
 from ...core.errors import OutOfMemory
-from ..base import EXAMPLES, Host, Progress
+from ..base import EXAMPLES, Host, ProgressDisplay
 from .progress import ComfyProgress, check_cancelled, send_text
 
 if TYPE_CHECKING:
@@ -126,6 +126,6 @@ class ComfyHost(Host):
 
     def progress(
         self, total_steps: int, total_images: int, *, kept: int = 0, node_id: str = ""
-    ) -> Progress:
+    ) -> ProgressDisplay:
         """ComfyUI's progress bar, and text and preview on the node."""
         return ComfyProgress(total_steps, Pace(total_steps, total_images, kept), node_id)

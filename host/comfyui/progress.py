@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ...core.engine.progress import Pace
-from ..base import Progress
+from ..base import ProgressDisplay
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PERIOD = 0.5
 
 
-class ComfyProgress(Progress):
+class ComfyProgress(ProgressDisplay):
     """What a person sees of a run; every update is also a place where Cancel stops it."""
 
     def __init__(self, total_steps: int, pace: Pace, node_id: str) -> None:
