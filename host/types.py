@@ -20,7 +20,7 @@ WORDS = {one.name: one.comfyui for one in declared(ImageRequest) if one.comfyui}
 Inputs = dict[str, dict[str, Any]]
 
 
-class Node:
+class BatchNode:
     """What every node of the pack says about itself."""
 
     CATEGORY = "Batch SDXL"

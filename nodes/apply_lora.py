@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..host import host
-from ..host.types import MODEL, Inputs, Node
+from ..host.types import MODEL, BatchNode, Inputs
 
 if TYPE_CHECKING:
     from ..core.models.model import Model
 
 
-class ApplyLora(Node):
+class ApplyLora(BatchNode):
     """Applies a LoRA to a model, which itself stays as it is."""
 
     DESCRIPTION = (

@@ -20,7 +20,7 @@ from ..host import host
 from ..host.batches import from_batches
 from ..host.paths import find_input
 from ..host.rendering import render, to_tensors
-from ..host.types import MODEL, PROMPTS, ROWS, SEEDS, Inputs, Node
+from ..host.types import MODEL, PROMPTS, ROWS, SEEDS, BatchNode, Inputs
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..core.request.record import Record
 
 
-class BatchGenerate(Node):
+class BatchGenerate(BatchNode):
     """Makes one image of each combination of prompt, seed and input image."""
 
     DESCRIPTION = (

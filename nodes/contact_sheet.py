@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..core.errors import InvalidRequest
 from ..host.batches import from_batches, rows_of
-from ..host.types import ROWS, Inputs, Node
+from ..host.types import ROWS, BatchNode, Inputs
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LAYOUTS = ("prompts x seeds", "in order")
 
 
-class ContactSheet(Node):
+class ContactSheet(BatchNode):
     """Puts all images on one sheet, labelled with prompts and seeds."""
 
     DESCRIPTION = (

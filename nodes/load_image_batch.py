@@ -11,7 +11,7 @@ from ..core.images.batch import BATCH_FITS, FRAMES, ON_ERROR, ImageFile, LoadOpt
 from ..core.images.files import ORDERS, is_image_name, list_images
 from ..host import host
 from ..host.paths import check_below, find_input, find_matches, input_roots
-from ..host.types import Inputs, Node
+from ..host.types import BatchNode, Inputs
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ MAX_FILES = 100_000
 MAX_LISTED = 200
 
 
-class LoadImageBatch(Node):
+class LoadImageBatch(BatchNode):
     """Loads image files."""
 
     DESCRIPTION = (

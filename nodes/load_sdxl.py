@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from ..core.errors import BatchSDXLError, ModelNotFound
 from ..core.models.spec import DEMO, ModelSpec
 from ..host import host
-from ..host.types import MODEL, Inputs, Node
+from ..host.types import MODEL, BatchNode, Inputs
 
 if TYPE_CHECKING:
     from ..core.models.model import Model
@@ -33,7 +33,7 @@ NOISES: dict[str, dict[str, Any]] = {
 _loaded: WeakValueDictionary[Hashable, Model] = WeakValueDictionary()
 
 
-class LoadSDXL(Node):
+class LoadSDXL(BatchNode):
     """Loads an SDXL model, the built-in one or one of the user's."""
 
     DESCRIPTION = (

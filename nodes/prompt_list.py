@@ -20,7 +20,7 @@ from ..core.prompts.text_files import tell, text_lines
 from ..core.prompts.wildcards import Wildcards
 from ..core.wording import counted, shown
 from ..host.paths import check_below, find_input, input_roots
-from ..host.types import PROMPTS, WORDS, Inputs, Node
+from ..host.types import PROMPTS, WORDS, BatchNode, Inputs
 
 #: Takes a line that a person should know.
 Tell = Callable[[str], None]
@@ -32,7 +32,7 @@ MODES = ("off", "random", "combinatorial")
 WILDCARDS = "wildcards"
 
 
-class PromptList(Node):
+class PromptList(BatchNode):
     """Makes a list of prompts of a text or a file."""
 
     DESCRIPTION = (

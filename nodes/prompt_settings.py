@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ..core.prompts.prompt import Prompt
-from ..host.types import PROMPTS, Inputs, Node
+from ..host.types import PROMPTS, BatchNode, Inputs
 
 
-class PromptSettings(Node):
+class PromptSettings(BatchNode):
     """Gives prompts the sizes and the crop that SDXL is told, clip skip and guidance rescale."""
 
     DESCRIPTION = (

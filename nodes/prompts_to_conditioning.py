@@ -11,7 +11,7 @@ from ..core.request.combine import COMBINATIONS, combine
 from ..core.text.stack import TOKENS_PER_CHUNK, stack_embeddings
 from ..core.wording import counted
 from ..host import host
-from ..host.types import PROMPTS, SEEDS, Inputs, Node
+from ..host.types import PROMPTS, SEEDS, BatchNode, Inputs
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ Conditioning = list[list[Any]]
 _USED = {"seed"}
 
 
-class PromptsToConditioning(Node):
+class PromptsToConditioning(BatchNode):
     """Encodes each prompt, and stacks them to one conditioning with a row for each image."""
 
     DESCRIPTION = (

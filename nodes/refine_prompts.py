@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..core.prompts.prompt import Prompt
 from ..core.prompts.refine import WAYS, of_rows, refine
-from ..host.types import PROMPTS, ROWS, Inputs, Node
+from ..host.types import PROMPTS, ROWS, BatchNode, Inputs
 
 if TYPE_CHECKING:
     from ..core.request.record import Record
 
 
-class RefinePrompts(Node):
+class RefinePrompts(BatchNode):
     """Adds to the prompts of chosen images, and keeps their seeds."""
 
     DESCRIPTION = (

@@ -16,7 +16,7 @@ from ..core.saving.writer import FORMATS, Format, encode, find_format
 from ..host import host
 from ..host.batches import from_batches, rows_of
 from ..host.paths import place_output, shown, without_home
-from ..host.types import ROWS, Inputs, Node
+from ..host.types import ROWS, BatchNode, Inputs
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 USUAL_NAMES = "{prefix}_{number:05}_seed{seed}"
 
 
-class SaveImageBatch(Node):
+class SaveImageBatch(BatchNode):
     """Saves each image with what it was made from."""
 
     DESCRIPTION = (

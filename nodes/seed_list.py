@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from ..core.errors import BatchSDXLError
 from ..core.seeds import count_seeds, draws_seeds, fix_seeds, parse_seeds
 from ..core.wording import shown
-from ..host.types import SEEDS, Inputs, Node
+from ..host.types import SEEDS, BatchNode, Inputs
 
 
-class SeedList(Node):
+class SeedList(BatchNode):
     """Makes a list of seeds, one an image."""
 
     DESCRIPTION = (

@@ -8,7 +8,7 @@ from ..core.errors import InvalidRequest, InvalidSeeds
 from ..core.seeds import make_generator
 from ..core.wording import counted
 from ..host.comfyui.stock_sampler import SeedsOfImages, check_count, for_images
-from ..host.types import SEEDS, Inputs, Node
+from ..host.types import SEEDS, BatchNode, Inputs
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Latent = dict[str, Any]
 
 
-class SeedsToNoise(Node):
+class SeedsToNoise(BatchNode):
     """Gives each image of a batch the noise of its own seed, in ComfyUI's own samplers."""
 
     DESCRIPTION = (

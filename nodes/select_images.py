@@ -12,7 +12,7 @@ from ..core.prompts.prompt import Prompt
 from ..core.request.selection import select
 from ..host import host
 from ..host.batches import from_batches, rows_of, to_batches
-from ..host.types import PROMPTS, ROWS, SEEDS, Inputs, Node
+from ..host.types import PROMPTS, ROWS, SEEDS, BatchNode, Inputs
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ GALLERY = "batch_sdxl_gallery"
 _log = logging.getLogger("batch_sdxl.select_images")
 
 
-class SelectImages(Node):
+class SelectImages(BatchNode):
     """Picks images of a batch, with their prompts, seeds, masks and source images."""
 
     DESCRIPTION = (
