@@ -292,7 +292,7 @@ def place_output(prefix: str) -> tuple[Path, str]:
     return path.parent, path.name
 
 
-def shown(file: Path) -> dict[str, str]:
+def ui_entry(file: Path) -> dict[str, str]:
     """What ComfyUI wants to know of a file below the output folder, to show it."""
     root = host.current().output_folder().resolve()
     subfolder = file.parent.relative_to(root).as_posix().removeprefix(".")

@@ -15,7 +15,7 @@ from ..core.saving.new_files import next_number, write_new
 from ..core.saving.writer import FORMATS, Format, encode, find_format
 from ..host import host
 from ..host.batches import from_batches, rows_of
-from ..host.paths import place_output, shown, without_home
+from ..host.paths import place_output, ui_entry, without_home
 from ..host.types import ROWS, BatchNode, Inputs
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class SaveImageBatch(BatchNode):
             write_page(folder)
         _tell(left_out, len(files), bool(page[0]) and not says, (unique_id or [""])[0])
         ui = {
-            "images": [shown(file) for file in files],
+            "images": [ui_entry(file) for file in files],
             "batch_sdxl": [record.to_json() for record in records],
         }
         return {"ui": ui, "result": ([str(file) for file in files],)}
