@@ -15,11 +15,11 @@ from .graph import Link
 from .inputs import hidden_of, outputs_of
 from .mapping import call, merge
 
-#: What an output node shows: for each key of its `ui`, a list.
-Shown = dict[str, list[Any]]
+#: An output node's `ui`, as ComfyUI calls what it shows: for each key, a list.
+Ui = dict[str, list[Any]]
 
 
-def run(plan: Plan, catalog: Catalog) -> dict[str, Shown]:
+def run(plan: Plan, catalog: Catalog) -> dict[str, Ui]:
     """What the output nodes show, by node id. Nothing is kept from one run to the next."""
     return Run(plan, catalog).run()
 
@@ -42,7 +42,7 @@ class Run:
             "EXTRA_PNGINFO": None if editor is None else {"workflow": deepcopy(dict(editor))},
         }
 
-    def run(self) -> dict[str, Shown]:
+    def run(self) -> dict[str, Ui]:
         """Run the nodes in order."""
         shown = {}
         for node_id in self._plan.order:
@@ -56,7 +56,7 @@ class Run:
                 shown[node_id] = ui
         return shown
 
-    def _execute(self, node_id: str) -> Shown | None:
+    def _execute(self, node_id: str) -> Ui | None:
         graph = self._plan.graph
         node_class = self._catalog.classes[graph.nodes[node_id].class_type]
         results, ui = _unpack(call(node_class(), node_class.FUNCTION, self._arguments(node_id)))
@@ -92,7 +92,7 @@ class Run:
         return self._outputs[link.node_id][link.slot]
 
 
-def _unpack(returned: list[Any]) -> tuple[list[Any], Shown | None]:
+def _unpack(returned: list[Any]) -> tuple[list[Any], Ui | None]:
     """The results of each call, and what they show together."""
     results, shown = [], []
     for one in returned:
