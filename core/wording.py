@@ -13,7 +13,7 @@ def counted(number: int, things: str) -> str:
     return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
 
 
-def shown(items: Sequence[T], say: Callable[[T], str], most: int = 20) -> list[str]:
+def abridged(items: Sequence[T], say: Callable[[T], str], most: int = 20) -> list[str]:
     """Each item as text, or so many of the first, the last one, and how many are left out.
 
     Args:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import InvalidImage, OutputError
-from ..core.saving.safe_names import is_device
 from ..core.wording import meant
 from . import host
+from .roots import checked_name, is_below, resolve, with_home
 
 #: Further folders that files may come from, as the PATH of the system is written. For whoever
 #: starts the program: a workflow cannot set it.
@@ -30,8 +29,6 @@ _HOW_TO_ALLOW = (
 )
 
 _MAGIC = re.compile(r"[*?\[]")
-_DRIVE = re.compile(r"[A-Za-z]:")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def input_roots() -> list[Path]:
@@ -53,65 +50,6 @@ def input_roots() -> list[Path]:
     return list(
         dict.fromkeys(folder.resolve() for folder in [*host.current().input_folders(), *allowed])
     )
-
-
-def resolve(name: str, roots: Sequence[Path]) -> Path | None:
-    """The file or folder that a name means, without links, if it lies below one of the roots.
-
-    A name is relative to a root, or absolute and below one. Refused on every platform, whether or
-    not there is such a file: `..`, drive letters (but on Windows of an absolute name), UNC paths
-    and the like of `\\\\?\\`, names of devices, control characters, links that lead out of all
-    roots.
-
-    Args:
-        name: with / or \\ between its parts.
-        roots: folders, first match wins.
-    """
-    relative = _checked(with_home(name))
-    if relative is None:
-        return None
-    resolved = [root.resolve() for root in roots]
-    for root in resolved:
-        # Too long a name is no file either, nor is a link to itself (a RuntimeError before 3.13).
-        with suppress(OSError, ValueError, RuntimeError):
-            path = (root / relative).resolve()
-            if path.exists() and is_below(path, resolved):
-                return path
-    return None
-
-
-def without_home(value: Any) -> Any:
-    """JSON whose texts have `~` in place of the home folder: files that are shared tell no name.
-
-    Args:
-        value: parsed JSON, which stays as it is.
-    """
-    if isinstance(value, str):
-        home = str(Path.home())
-        if len(home) < 2:
-            return value
-        return re.sub(rf"(?<![\w.~/\\-]){re.escape(home)}(?=[/\\\s]|$)", "~", value)
-    if isinstance(value, Mapping):
-        return {name: without_home(one) for name, one in value.items()}
-    return [without_home(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-def with_home(name: str) -> str:
-    """A name whose `~/` is the home folder again."""
-    return str(Path.home() / name[2:]) if name.startswith("~/") else name
-
-
-def is_below(path: Path, roots: Sequence[Path]) -> bool:
-    """Whether a path, its links followed, is one of the roots or lies below one.
-
-    Args:
-        path: any.
-        roots: folders, resolved.
-    """
-    with suppress(OSError, RuntimeError):
-        real = path.resolve()
-        return any(real.is_relative_to(root) for root in roots)
-    return False
 
 
 def check_below(files: Iterable[Path], roots: Sequence[Path]) -> None:
@@ -160,7 +98,7 @@ def find_matches(pattern: str, roots: list[Path] | None = None) -> tuple[Path, l
         InvalidImage: nothing matches, or a match is a link that leads out of all roots.
     """
     roots = [root.resolve() for root in (input_roots() if roots is None else roots)]
-    checked = _checked(with_home(pattern))
+    checked = checked_name(with_home(pattern))
     if checked is None:
         raise _nothing(pattern, roots)
     for root in roots:
@@ -222,25 +160,6 @@ def _matches_in(
                 yield Path(entry.path)
 
 
-def _checked(name: str) -> str | None:
-    """The name with / between its parts, None if it is refused as it stands."""
-    if not name.strip() or _CONTROL.search(name):
-        return None
-    name = name.replace("\\", "/")
-    on_windows = os.name == "nt"
-    if name.startswith("//") or (_DRIVE.match(name) and not (on_windows and name[2:3] == "/")):
-        return None
-    parts = name.split("/")
-    if on_windows and _DRIVE.match(name):
-        del parts[0]
-    for part in parts:
-        # Windows drops dots and blanks at the end: there, "..." and ".. " can mean "..".
-        dots = part.rstrip(" .") == "" and part not in ("", ".")
-        if dots or is_device(part.strip()):
-            return None
-    return name
-
-
 def _nothing(name: str, roots: Sequence[Path]) -> InvalidImage:
     action = _near(name, roots) or "Put the file there, or correct its name."
     if _seems_outside(name, roots):
@@ -251,7 +170,7 @@ def _nothing(name: str, roots: Sequence[Path]) -> InvalidImage:
 
 def _near(name: str, roots: Sequence[Path]) -> str:
     """The file that was meant, of those in the folder below a root that the name says."""
-    path = Path(_checked(name) or "")
+    path = Path(checked_name(name) or "")
     for root in roots:
         with suppress(OSError, ValueError, RuntimeError):
             folder = (root / path).parent
@@ -264,7 +183,7 @@ def _near(name: str, roots: Sequence[Path]) -> str:
 
 def _seems_outside(name: str, roots: Sequence[Path]) -> bool:
     """Whether a name is absolute or goes through a link, whatever lies there: that is not told."""
-    path = Path(_checked(name) or "")
+    path = Path(checked_name(name) or "")
     with suppress(OSError, ValueError):
         ways = [path, *path.parents]
         return path.is_absolute() or any(
@@ -290,7 +209,7 @@ def place_output(prefix: str) -> tuple[Path, str]:
     refused = OutputError(
         f"a filename_prefix that stays below {root}", repr(prefix), "Write for example: batch."
     )
-    name = _checked(prefix)
+    name = checked_name(prefix)
     if name is None or name.endswith("/"):
         raise refused
     path = (root / name).resolve()
@@ -299,7 +218,7 @@ def place_output(prefix: str) -> tuple[Path, str]:
     return path.parent, path.name
 
 
-def shown(file: Path) -> dict[str, str]:
+def ui_entry(file: Path) -> dict[str, str]:
     """What ComfyUI wants to know of a file below the output folder, to show it."""
     root = host.current().output_folder().resolve()
     subfolder = file.parent.relative_to(root).as_posix().removeprefix(".")

@@ -18,7 +18,7 @@ from ..core.prompts.prompt_list import MAX_PROMPTS, Template, compose, expand, r
 from ..core.prompts.rows import Row
 from ..core.prompts.text_files import tell, text_lines
 from ..core.prompts.wildcards import Wildcards
-from ..core.wording import counted, shown
+from ..core.wording import abridged, counted
 from ..host.paths import check_below, find_input, input_roots
 from ..host.types import PROMPTS, WORDS, BatchNode, Inputs
 
@@ -223,7 +223,7 @@ class PromptList(BatchNode):
         rows = _rows(text, file, on_error, note)
         found = _prompts(rows, filled, wildcards, variants_limit, note)
         prompts = require(found, file or "the text")
-        lines = [counted(len(prompts), "prompts"), *shown(notes, str), *shown(prompts, _said)]
+        lines = [counted(len(prompts), "prompts"), *abridged(notes, str), *abridged(prompts, _said)]
         texts, negatives = [p.prompt for p in prompts], [p.negative_prompt for p in prompts]
         return {
             "ui": {"text": ["\n".join(lines)]},

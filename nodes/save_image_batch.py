@@ -14,7 +14,8 @@ from ..core.saving.planned_files import Place
 from ..core.saving.writer import FORMATS, Format, find_format
 from ..host import host
 from ..host.batches import from_batches, rows_of
-from ..host.paths import place_output, shown, without_home
+from ..host.paths import place_output, ui_entry
+from ..host.roots import without_home
 from ..host.types import ROWS, BatchNode, Inputs
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class Saving:
         files = self.files
         _tell(self._writer.left_out, len(files), self._no_page, self._node_id)
         ui = {
-            "images": [shown(file) for file in files],
+            "images": [ui_entry(file) for file in files],
             "batch_sdxl": [self._places[i].record.to_json() for i in sorted(self._writer.files)],
         }
         return {"ui": ui, "result": ([str(file) for file in files],)}

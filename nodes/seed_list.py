@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ..core.errors import BatchSDXLError
 from ..core.seeds import count_seeds, draws_seeds, fix_seeds, parse_seeds
-from ..core.wording import shown
+from ..core.wording import abridged
 from ..host.types import SEEDS, BatchNode, Inputs
 
 
@@ -82,7 +82,7 @@ class SeedList(BatchNode):
         if fixed != seeds:
             _record(seeds, fixed, str(unique_id), prompt, extra_pnginfo)
         numbers = parse_seeds(fixed)
-        text = "\n".join(shown(numbers, str))
+        text = "\n".join(abridged(numbers, str))
         return {"ui": {"text": [text]}, "result": (numbers, len(numbers), list(numbers))}
 
 

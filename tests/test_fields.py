@@ -11,8 +11,8 @@ from batch_sdxl.core import Engine, ImageRequest, SizedRequest, SourceImage
 from batch_sdxl.core.errors import BatchSDXLError, InvalidImage, InvalidRequest
 from batch_sdxl.core.request import kinds
 from batch_sdxl.core.request.fields import (
-    Condition,
     Declaration,
+    When,
     canonical,
     declare,
     declared,
@@ -261,7 +261,7 @@ def line(one: Declaration) -> str:
 
 
 def test_conditions_are_of_the_request() -> None:
-    even = Condition("seed is even", lambda request: request.seed % 2 == 0)
+    even = When("seed is even", lambda request: request.seed % 2 == 0)
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Odd(SizedRequest):

@@ -17,9 +17,9 @@ from batch_sdxl.host.paths import (
     find_matches,
     input_roots,
     place_output,
-    resolve,
-    shown,
+    ui_entry,
 )
+from batch_sdxl.host.roots import resolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -261,5 +261,5 @@ def test_outputs_that_lead_elsewhere_are_refused(root: Path, prefix: str) -> Non
 
 def test_files_are_shown_by_where_they_lie_below_the_output_folder(root: Path) -> None:
     file = root / "out" / "a" / "b.png"
-    assert shown(file) == {"filename": "b.png", "subfolder": "a", "type": "output"}
-    assert shown(root / "out" / "b.png")["subfolder"] == ""
+    assert ui_entry(file) == {"filename": "b.png", "subfolder": "a", "type": "output"}
+    assert ui_entry(root / "out" / "b.png")["subfolder"] == ""

@@ -98,8 +98,7 @@ def test_the_summary_says_what_of_the_rows_is_lost() -> None:
         "2 images: 2 prompts, 1 seed (zip); the seeds given replace those of 2 rows"
     )
     assert said(row(image="red", width=64), row(), images=[source("blue")]).endswith(
-        "; the images given replace those of 1 row"
-        "; the images given replace the sizes of 1 row"
+        "; the images given replace those of 1 row; the images given replace the sizes of 1 row"
     )
     assert said(row(variation_strength=0.5), variation_seeds=[1]).endswith(
         "; the variation seeds given replace those of 1 row"

@@ -18,7 +18,7 @@ import torch
 
 from ..errors import UnsupportedModel
 from .header import read_header
-from .lora_kinds import DOWN, MID, PARTS, UP, Kind, kind_of
+from .lora_kinds import DOWN, MID, PARTS, UP, LoraKind, kind_of
 from .original_names import original_name
 
 #: How a tensor's name begins -> the component that it changes. diffusers once wrote the UNet's
@@ -57,7 +57,7 @@ class Change:
         alpha: by which some kinds are scaled; None where nothing is said.
     """
 
-    kind: Kind
+    kind: LoraKind
     parts: dict[str, torch.Tensor]
     alpha: float | None
 

@@ -19,7 +19,7 @@ Parts = Mapping[str, torch.Tensor]
 UP, DOWN, MID = "up", "down", "mid"
 
 
-class Kind(NamedTuple):
+class LoraKind(NamedTuple):
     """A way to change a weight.
 
     Attributes:
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
     change: Callable[[Parts, float | None, torch.Tensor, float], torch.Tensor]
 
 
-def kind_of(parts: set[str]) -> tuple[Kind, set[str]] | None:
+def kind_of(parts: set[str]) -> tuple[LoraKind, set[str]] | None:
     """The kind that parts are of, and those that it has no use for; None if they are of none."""
     for kind in KINDS:
         for needed in kind.parts:
@@ -231,10 +231,10 @@ def _kind(
     parts: str | tuple[str, ...],
     more: str,
     change: Callable[[Parts, float | None, torch.Tensor, float], torch.Tensor],
-) -> Kind:
+) -> LoraKind:
     alternatives = (parts,) if isinstance(parts, str) else parts
     needed = tuple(frozenset(words.split()) for words in alternatives)
-    return Kind(name, needed, frozenset(more.split()), change)
+    return LoraKind(name, needed, frozenset(more.split()), change)
 
 
 _SCALE = "alpha dora_scale"

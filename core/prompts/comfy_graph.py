@@ -17,8 +17,8 @@ class NotSaid(ValueError):
     """Why a picture's texts give no prompt."""
 
 
-class Node(NamedTuple):
-    """A node: its key in the graph, its class, and what its inputs are set or linked to."""
+class PictureNode(NamedTuple):
+    """A node of a picture's graph: its key, its class, and what its inputs are set or linked to."""
 
     key: str
     kind: str
@@ -79,7 +79,7 @@ def graph_fields(graph: Mapping[str, Any], stem: str = "") -> dict[str, object]:
 class _Graph:
     def __init__(self, graph: Mapping[str, Any]) -> None:
         self._nodes = {
-            str(key): Node(str(key), str(node.get("class_type", "")), node["inputs"])
+            str(key): PictureNode(str(key), str(node.get("class_type", "")), node["inputs"])
             for key, node in graph.items()
             if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
         }
@@ -122,7 +122,7 @@ class _Graph:
                     said.setdefault(field_of(name), number)
         return said
 
-    def _samplers(self, end: str) -> list[Node]:
+    def _samplers(self, end: str) -> list[PictureNode]:
         """The samplers on the ways to a node, the nearest first."""
         found, seen, queue = [], {end}, [end]
         for key in queue:
@@ -137,7 +137,7 @@ class _Graph:
                     queue.append(before.key)
         return found
 
-    def _prompts(self, sampler: Node) -> tuple[str, str]:
+    def _prompts(self, sampler: PictureNode) -> tuple[str, str]:
         inputs = sampler.inputs
         if guider := self._node(inputs.get("guider")):
             inputs = guider.inputs
@@ -184,7 +184,7 @@ class _Graph:
         ]
         return self._joined(node, ahead, side) if ahead else self._encoded(node)
 
-    def _joined(self, node: Node, conditionings: list[object], side: str) -> str:
+    def _joined(self, node: PictureNode, conditionings: list[object], side: str) -> str:
         """The text that all conditionings of a node have."""
         if any(name in node.inputs for name in _TEXTS):
             raise NotSaid(f"a second text, of a part of the picture, at {node}")
@@ -193,7 +193,7 @@ class _Graph:
             raise NotSaid(f"{len(texts)} prompts, joined at {node}")
         return texts.pop()
 
-    def _encoded(self, node: Node) -> str:
+    def _encoded(self, node: PictureNode) -> str:
         """The text that an encoder is given."""
         inputs = node.inputs
         if "text_g" in inputs and "text_l" in inputs:
@@ -245,12 +245,12 @@ class _Graph:
             value = value if held is None else node.inputs[held]
         return None
 
-    def _empty_latent(self, sampler: Node) -> Node | None:
+    def _empty_latent(self, sampler: PictureNode) -> PictureNode | None:
         names = ("latent_image", "latent", "samples", "optional_latent")
         node = self._node(next((sampler.inputs[n] for n in names if n in sampler.inputs), None))
         return node if node and "Empty" in node.kind else None
 
-    def _chosen(self, node: Node) -> tuple[bool, object]:
+    def _chosen(self, node: PictureNode) -> tuple[bool, object]:
         """Whether a node hands on one of several inputs, and what that is set or linked to."""
         inputs = node.inputs
         if node.kind.startswith("Any Switch"):
@@ -268,25 +268,25 @@ class _Graph:
                 return True, inputs.get(on if switch else off)
         return False, None
 
-    def _node(self, value: object) -> Node | None:
+    def _node(self, value: object) -> PictureNode | None:
         """The node that a link leads to."""
         if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int):
             return self._nodes.get(str(value[0]))
         return None
 
-    def _links(self, node: Node, aside: bool = True) -> Iterator[Node]:
+    def _links(self, node: PictureNode, aside: bool = True) -> Iterator[PictureNode]:
         for name, value in node.inputs.items():
             before = self._node(value)
             if before and (aside or not _ASIDE.fullmatch(name)):
                 yield before
 
 
-def _is_sampler(node: Node) -> bool:
+def _is_sampler(node: PictureNode) -> bool:
     names = node.inputs.keys()
     return ("guider" in names or "positive" in names) and bool(_SAMPLING & names)
 
 
-def _has_prefix(node: Node, stem: str) -> bool:
+def _has_prefix(node: PictureNode, stem: str) -> bool:
     """Whether a picture's name starts as a node that saves images would let it."""
     prefix = node.inputs.get("filename_prefix")
     literal = re.split(r"[/\\]", prefix)[-1].split("%")[0] if isinstance(prefix, str) else ""

@@ -96,8 +96,8 @@ def summary(mode: str, planned: Sequence[Planned], **lists: Sequence[Any] | None
         rows = sum(not prompt.settings.keys().isdisjoint(fields) for prompt in prompts)
         if rows and lists.get(name) is not None:
             said.append(f"{words} of {counted(rows, 'rows')}")
-    for word, fields in _OWN.items():
-        rows = sum(not prompt.settings.keys().isdisjoint(fields) for prompt in prompts)
+    for word, own in _OWN.items():
+        rows = sum(not prompt.settings.keys().isdisjoint(own) for prompt in prompts)
         if rows and not (word == "size" and lists.get("images") is not None):
             said.append(f"{counted(rows, 'rows')} with {word} of their own")
     unguided = sum(bool(r.negative_prompt) and not r.is_guided for r, _ in planned)
@@ -122,7 +122,7 @@ _REPLACED = (
 )
 
 #: What rows may say that is also set for all images, and then gives way to them.
-_OWN = {
+_OWN: dict[str, tuple[str, ...]] = {
     "size": ("width", "height"),
     "steps": ("num_inference_steps",),
     "cfg": ("guidance_scale",),

@@ -14,10 +14,10 @@ from .text_files import Line
 _SEPARATOR = re.compile(r'"?sep=([^"\n])"?\s*', re.IGNORECASE)
 
 
-class Record(NamedTuple):
-    """The cells of a row, with line and column of each."""
+class Cells(NamedTuple):
+    """Those of a row, with line and column of each."""
 
-    cells: list[str]
+    texts: list[str]
     places: list[tuple[int, int]]
 
 
@@ -41,21 +41,21 @@ def table_rows(lines: Iterator[Line], source: str, delimiters: str) -> Iterator[
     if first is None:
         return
     delimiter = max(delimiters, key=lambda sign: _known(first.text, sign))
-    header = next(_records(chain([first], lines), source, delimiter))
+    header = next(_rows_of_cells(chain([first], lines), source, delimiter))
     places = header.places
-    names = fields(header.cells, lambda index: place(source, *places[index]))
-    for record in _records(lines, source, delimiter):
-        if len(record.cells) > len(names):
+    names = fields(header.texts, lambda index: place(source, *places[index]))
+    for cells in _rows_of_cells(lines, source, delimiter):
+        if len(cells.texts) > len(names):
             raise InvalidPrompts(
                 f"{len(names)} cells, as in the header",
-                f"{len(record.cells)} at {place(source, *record.places[len(names)])}",
+                f"{len(cells.texts)} at {place(source, *cells.places[len(names)])}",
                 f'Put cells that hold {delimiter!r} in quotes: "a, b".',
             )
-        if any(cell.strip() for cell in record.cells):
+        if any(cell.strip() for cell in cells.texts):
             # A row may end early: what it leaves out, it does not say.
-            named = dict(zip(names, record.cells, strict=False))
+            named = dict(zip(names, cells.texts, strict=False))
             yield Row(
-                source, record.places[0][0], named, dict(zip(names, record.places, strict=False))
+                source, cells.places[0][0], named, dict(zip(names, cells.places, strict=False))
             )
 
 
@@ -75,22 +75,22 @@ def _known(header: str, delimiter: str) -> int:
     return sum(normal(cell.strip(' "\n')) in SYNONYMS for cell in header.split(delimiter))
 
 
-def _records(lines: Iterator[Line], source: str, delimiter: str) -> Iterator[Record]:
+def _rows_of_cells(lines: Iterator[Line], source: str, delimiter: str) -> Iterator[Cells]:
     for line in lines:
         if '"' in line.text:
             yield _quoted(line, lines, source, delimiter)
         elif line.text.strip():
-            cells = line.text.rstrip("\n").split(delimiter)
-            starts = accumulate((len(cell) + 1 for cell in cells[:-1]), initial=1)
-            yield Record(cells, [(line.number, start) for start in starts])
+            texts = line.text.rstrip("\n").split(delimiter)
+            starts = accumulate((len(cell) + 1 for cell in texts[:-1]), initial=1)
+            yield Cells(texts, [(line.number, start) for start in starts])
 
 
-def _quoted(line: Line, lines: Iterator[Line], source: str, delimiter: str) -> Record:
-    """A record with quotes, which may go on over the lines that follow."""
-    record = Record([], [])
+def _quoted(line: Line, lines: Iterator[Line], source: str, delimiter: str) -> Cells:
+    """The cells of a row with quotes, which may go on over the lines that follow."""
+    cells = Cells([], [])
     at = 0
     while True:
-        record.places.append((line.number, at + 1))
+        cells.places.append((line.number, at + 1))
         start = at
         while line.text.startswith(" ", start):
             start += 1
@@ -100,9 +100,9 @@ def _quoted(line: Line, lines: Iterator[Line], source: str, delimiter: str) -> R
             end = line.text.find(delimiter, at)
             end = len(line.text.rstrip("\n")) if end < 0 else end
             cell, at = line.text[at:end], end
-        record.cells.append(cell)
+        cells.texts.append(cell)
         if not line.text.startswith(delimiter, at):
-            return record
+            return cells
         at += 1
 
 

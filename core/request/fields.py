@@ -27,7 +27,7 @@ _declared: dict[type, tuple[Declaration, ...]] = {}
 
 
 @dataclass(frozen=True)
-class Condition:
+class When:
     """When a field makes a difference.
 
     Attributes:
@@ -39,7 +39,7 @@ class Condition:
     holds: Callable[[Any], bool]
 
 
-ALWAYS = Condition("", lambda request: True)
+ALWAYS = When("", lambda request: True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Declaration:
     called: str = ""
     advice: str = ""
     pixels: bool = True
-    only: Condition = ALWAYS
+    only: When = ALWAYS
     unless: Any = _NOTHING
     means: Callable[[Any], Any] | None = None
     comfyui: str = ""

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from ..samplers.table import check_scheduler
 from ..seeds import MAX_SEED
-from .fields import Condition, declare
+from .fields import When, declare
 from .kinds import Name, Number, Whole
 from .text import GUIDED
 
-VARIED = Condition("variation_strength is not 0", lambda request: request.variation_strength > 0)
+VARIED = When("variation_strength is not 0", lambda request: request.variation_strength > 0)
 
 
 @dataclass(frozen=True, kw_only=True)

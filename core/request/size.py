@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .fields import Condition, declare
+from .fields import When, declare
 from .kinds import Pixels, Whole
 
 #: Pixels of a side that one latent stands for: width and height of an image are multiples of it.
@@ -23,7 +23,7 @@ def _told(name: str, own: str) -> Mapping[str, Any]:
 
     return declare(
         Whole(1, MAX_SIDE),
-        only=Condition(f"it is not the image's own {own}", differs),
+        only=When(f"it is not the image's own {own}", differs),
         advice="Give pixels, or leave it open for the image's own size.",
     )
 

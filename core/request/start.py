@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from ..errors import InvalidImage
 from ..images.source import SourceImage
-from .fields import Condition, declare
+from .fields import When, declare
 from .kinds import Number, Picture
 from .named import Named
 
-FROM_IMAGE = Condition("it starts from an image", lambda request: request.image is not None)
+FROM_IMAGE = When("it starts from an image", lambda request: request.image is not None)
 
 
 @dataclass(frozen=True, kw_only=True)

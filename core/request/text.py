@@ -7,13 +7,13 @@ from typing import Any
 
 from ..errors import InvalidRequest
 from . import kinds
-from .fields import Condition, declare
+from .fields import When, declare
 
 #: What stands for a negative prompt where there is none.
 EMPTY_NEGATIVES = ("empty", "zeros")
 
-GUIDED = Condition("guidance is on", lambda request: request.is_guided)
-_NO_NEGATIVE = Condition(
+GUIDED = When("guidance is on", lambda request: request.is_guided)
+_NO_NEGATIVE = When(
     "guidance is on and negative_prompt is empty",
     lambda request: request.is_guided and not request.negative_prompt,
 )

@@ -13,7 +13,8 @@ from ...core.store.store import ImageStore
 from ...core.user_cache import user_cache
 from ...core.wording import meant
 from ...host.base import EXAMPLES, Host, ProgressDisplay
-from ...host.paths import input_roots, resolve
+from ...host.paths import input_roots
+from ...host.roots import resolve
 from .bar import Bar
 from .stopping import Stopping
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ...core.request.record import KEY, Record
 from ...core.wording import counted
-from ..graph.run import Failure, Shown
+from ..graph.run import Failure, Ui
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Saved:
     row: Record | None
 
 
-def saved(shown: Mapping[str, Shown], output: Path) -> list[Saved]:
+def saved(shown: Mapping[str, Ui], output: Path) -> list[Saved]:
     """The files that output nodes have written below a folder."""
     files = []
     for node_id, ui in shown.items():

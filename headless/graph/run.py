@@ -23,8 +23,8 @@ from .inputs import hidden_of, outputs_of
 from .mapping import call, merge
 from .stream import Streams, Taker
 
-#: What an output node shows: for each key of its `ui`, a list.
-Shown = dict[str, list[Any]]
+#: An output node's `ui`, as ComfyUI calls what it shows: for each key, a list.
+Ui = dict[str, list[Any]]
 
 
 class Failure(NamedTuple):
@@ -35,7 +35,7 @@ class Failure(NamedTuple):
     error: Exception
 
 
-def run(plan: Plan, catalog: Catalog) -> dict[str, Shown]:
+def run(plan: Plan, catalog: Catalog) -> dict[str, Ui]:
     """What the output nodes show, by node id. Nothing is kept from one run to the next."""
     return Run(plan, catalog).run()
 
@@ -50,7 +50,7 @@ class Run:
 
     def __init__(self, plan: Plan, catalog: Catalog) -> None:
         """Prepare; nothing runs yet."""
-        self.shown: dict[str, Shown] = {}
+        self.shown: dict[str, Ui] = {}
         self.failures: list[Failure] = []
         self._plan = plan
         self._catalog = catalog
@@ -68,7 +68,7 @@ class Run:
             "EXTRA_PNGINFO": None if editor is None else {"workflow": deepcopy(dict(editor))},
         }
 
-    def run(self) -> dict[str, Shown]:
+    def run(self) -> dict[str, Ui]:
         """Run the nodes in order; those that take what another gives, while it gives."""
         for node_id in self._plan.order:
             if node_id not in self._done:
@@ -199,7 +199,7 @@ class Run:
         return self._outputs[link.node_id][link.slot]
 
 
-def _unpack(returned: list[Any]) -> tuple[list[Any], Shown | None]:
+def _unpack(returned: list[Any]) -> tuple[list[Any], Ui | None]:
     """The results of each call, and what they show together."""
     results, shown = [], []
     for one in returned:

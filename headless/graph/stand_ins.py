@@ -19,7 +19,8 @@ from ...core.errors import BatchSDXLError, InvalidImage, OutputError
 from ...core.images.source import read_image
 from ...core.saving.writer import save_png
 from ...host import host
-from ...host.paths import find_input, place_output, shown, without_home
+from ...host.paths import find_input, place_output, ui_entry
+from ...host.roots import without_home
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +109,7 @@ class SaveImage:
             pixels = np.clip(image.float().cpu().numpy() * 255, 0, 255).astype(np.uint8)
             stem = name.replace("%batch_num%", str(index))
             files.append(save_png(folder, f"{stem}_*_", pixels, info))
-        return {"ui": {"images": [shown(file) for file in files]}, "result": (images,)}
+        return {"ui": {"images": [ui_entry(file) for file in files]}, "result": (images,)}
 
 
 class PreviewImage:

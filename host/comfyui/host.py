@@ -12,7 +12,7 @@ from ...core.errors import ModelNotFound, OutOfMemory
 from ...core.store.chosen import chosen_store
 from ...core.wording import meant
 from ..base import EXAMPLES, Host, ProgressDisplay
-from ..paths import resolve
+from ..roots import resolve
 from .progress import ComfyProgress, check_cancelled, send_text
 
 if TYPE_CHECKING:

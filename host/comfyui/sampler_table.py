@@ -25,7 +25,7 @@ class Noise(Enum):
 
 
 #: The names of ComfyUI's functions, less `sample_` or `_function`.
-SAMPLERS = {
+STEP_NOISE = {
     "ddpm": Noise.HANDED,
     "deis": Noise.NONE,
     "dpm_2": Noise.NONE,
@@ -97,7 +97,7 @@ def noise_of(sampler: Any) -> Noise:
     reason = ""
     if known and name in _COUPLED:
         reason = _COUPLED[name]
-    elif not known or name not in SAMPLERS:
+    elif not known or name not in STEP_NOISE:
         reason = "it is not among those that were measured, and may draw noise for all together"
     else:
         for option, why in _COUPLING_OPTIONS.items():
@@ -109,4 +109,4 @@ def noise_of(sampler: Any) -> Noise:
             f"{name}: {reason}",
             "Choose another (euler, dpmpp_2m, dpmpp_2m_sde), or make the images one by one.",
         )
-    return SAMPLERS[name]
+    return STEP_NOISE[name]

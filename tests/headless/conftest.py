@@ -9,7 +9,7 @@ import pytest
 from batch_sdxl.core.errors import InvalidRequest
 from batch_sdxl.headless.graph.catalog import Catalog
 from batch_sdxl.headless.graph.check import check
-from batch_sdxl.headless.graph.run import Shown, run
+from batch_sdxl.headless.graph.run import Ui, run
 from batch_sdxl.headless.graph.stand_ins import NODE_CLASS_MAPPINGS
 from batch_sdxl.headless.graph.workflow import parse
 
@@ -225,13 +225,13 @@ def draw(nodes: list[Json], links: list[tuple[int, int, int, str]], **rest: Any)
 
 
 @pytest.fixture
-def shown(catalog: Catalog) -> Callable[[Json], dict[str, Shown]]:
+def shown(catalog: Catalog) -> Callable[[Json], dict[str, Ui]]:
     """Run a graph from its JSON."""
     return lambda content: run(check(parse(content, catalog), catalog), catalog)
 
 
 @pytest.fixture
-def values(shown: Callable[[Json], dict[str, Shown]]) -> Callable[[Json], list[Any]]:
+def values(shown: Callable[[Json], dict[str, Ui]]) -> Callable[[Json], list[Any]]:
     """Run a graph with one Show node, and tell what it was given."""
 
     def tell(content: Json) -> list[Any]:

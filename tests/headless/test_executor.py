@@ -6,7 +6,7 @@ import pytest
 from batch_sdxl.core.errors import InvalidRequest, InvalidWorkflow
 from batch_sdxl.headless.graph.catalog import Catalog
 from batch_sdxl.headless.graph.check import check
-from batch_sdxl.headless.graph.run import Shown, run
+from batch_sdxl.headless.graph.run import Ui, run
 from batch_sdxl.headless.graph.workflow import parse
 from batch_sdxl.headless.notes import notes_of
 
@@ -79,7 +79,7 @@ def test_empty_list_is_fine_for_a_node_that_takes_lists(api: Api, values: Values
 
 
 def test_hidden_inputs_tell_the_node_of_its_graph(
-    api: Api, node: Any, drawing: Any, shown: Callable[[Json], dict[str, Shown]]
+    api: Api, node: Any, drawing: Any, shown: Callable[[Json], dict[str, Ui]]
 ) -> None:
     exported = api(a=("Number", {"value": "5"}), b=("Show", {"value": ["a", 0]}))
     (prompt, info, me) = shown(exported)["b"]["hidden"][0]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from batch_sdxl.core.models import hub
 from batch_sdxl.headless.cli.main import main
-from batch_sdxl.host.paths import with_home, without_home
+from batch_sdxl.host.roots import with_home, without_home
 from PIL import Image
 
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ const NODES = ["BatchSDXL_PromptList", "BatchSDXL_SeedList", "BatchSDXL_LoadImag
 const HEIGHT = 64;
 
 app.registerExtension({
-  name: "batch-sdxl.told",
+  name: "BatchSDXL.WhatWasRead",
 
   nodeCreated(node) {
     if (!NODES.includes(node.comfyClass)) return;
@@ -15,7 +15,7 @@ app.registerExtension({
     box.readOnly = true;
     box.placeholder = "After a run: what was read";
     box.setAttribute("aria-label", "What was read");
-    const widget = node.addDOMWidget("told", "batch_sdxl_told", box, {
+    const widget = node.addDOMWidget("what_was_read", "batch_sdxl_what_was_read", box, {
       serialize: false,
       getMinHeight: () => HEIGHT,
       getMaxHeight: () => HEIGHT * 3,
