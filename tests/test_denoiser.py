@@ -3,11 +3,12 @@
 import copy
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from batch_sdxl.core import Engine, Geometry, ImageRequest, Model
+from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, load_model
 from batch_sdxl.core.engine.conditions.condition import Condition
 from batch_sdxl.core.engine.conditions.size import SizeCondition
 from batch_sdxl.core.engine.conditions.text import TextCondition
@@ -61,6 +62,18 @@ def test_calls_are_as_small_as_the_machine_allows(fresh: Model) -> None:
         calls_of(fresh, denoise, [count])
         smallest = min(size for size in agreeing if size >= count)
         assert calls_of(fresh, denoise, [count]) == [smallest]
+
+
+def test_half_precision_has_full_calls_only(tiny_folder: Path) -> None:
+    # What differs is mostly rounded away there: a trial that agrees says nothing of other rows.
+    half = load_model(tiny_folder, device="cpu", dtype="bf16")
+    sizes: list[int] = []
+    half.unet.register_forward_pre_hook(
+        lambda _, args, kwargs: sizes.append(len(kwargs["sample"])), with_kwargs=True
+    )
+    request = ImageRequest(prompt="x", seed=1, num_inference_steps=2, width=64, height=64)
+    assert len(list(Engine(half, geometry=Geometry(8)).generate([request]))) == 1
+    assert sizes == [8, 8]
 
 
 def sizes_that_agree(denoise: Denoiser, model: Model) -> list[int]:

@@ -43,6 +43,9 @@ class Denoiser:
     to agree, once the linear layers over whole rows always get as many of them. Which ones do is
     tried out on the machine: the first call of a number of rows is made full as well. If even
     a row's place in a call matters there, linear layers take each row alone.
+
+    Tried in fp32 only: half precision rounds so coarsely that what differs may not show in what is
+    tried. There all calls are full, and linear layers take each row alone.
     """
 
     def __init__(self, model: Model) -> None:
@@ -56,11 +59,13 @@ class Denoiser:
         """The UNet's output, (R, 4, H/8, W/8) fp32 on the CPU, for at most `geometry.rows` rows."""
         count, full = len(rows), geometry.rows
         with pinned(self._model.device):
-            if self._model.device.type != "cpu":
-                return self._call(rows.padded(full))[:count]
+            half = self._model.dtype != torch.float32
+            if half or self._model.device.type != "cpu":
+                with each_row_alone(half and self._model.device.type == "cpu"):
+                    return self._call(rows.padded(full))[:count]
             seen = self._seen.setdefault((rows.shape, full, torch.get_num_threads()), _Seen())
             if seen.alone is None:
-                seen.alone = self._model.dtype != torch.float32 or self._places_matter(rows, full)
+                seen.alone = self._places_matter(rows, full)
             with each_row_alone(seen.alone):
                 for size in range(count + count % 2, full, 2):
                     if size not in seen.agrees:
@@ -70,10 +75,7 @@ class Denoiser:
                 return self._call(rows.padded(full))[:count]
 
     def _places_matter(self, rows: Rows, full: int) -> bool:
-        """Whether a row's bits depend on its place in a full call.
-
-        Asked in fp32 only: half precision rounds so coarsely that it may not show in what is tried.
-        """
+        """Whether a row's bits depend on its place in a full call."""
         result = self._call(rows.first(1).repeated(full))
         return not all(torch.equal(row, result[0]) for row in result)
 
