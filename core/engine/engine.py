@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -49,8 +49,8 @@ class GeneratedImage:
 
     index: int
     request: SizedRequest
-    decoded: torch.Tensor
-    pixels: NDArray[np.uint8]
+    decoded: torch.Tensor = field(repr=False)
+    pixels: NDArray[np.uint8] = field(repr=False)
     record: Record
 
 

@@ -26,7 +26,7 @@ def refuse_tags(text: str, where: str) -> None:
         raise InvalidPrompts(
             "a prompt of words",
             f"{tag[0]} at {where}",
-            "Take it out, and apply the LoRA to all images with the node Apply LoRA."
+            "Take it out, and apply the LoRA to all images with Apply LoRA, or --lora."
             if tag[1].lower() != "hypernet"
             else "Take it out: there are no hypernetworks for SDXL.",
         )
