@@ -1,8 +1,13 @@
 """A tiny SDXL with random weights: every part of the real one, small enough to run in a blink."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+# Several processes share the cores: threads of torch that wait are to leave them to others. It is
+# read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch
