@@ -45,16 +45,23 @@ def write_beside(path: Path, content: bytes) -> bool:
         return False
     with _written(path.parent, content) as partial:
         try:
-            os.link(partial, path)
+            _take_name(partial, path)
         except FileExistsError:
             return False
-        except OSError:
-            # Some file systems know no second name for a file. There, another program may still
-            # take the name first, between this and the next line.
-            with path.open("xb"):
-                pass
-            partial.replace(path)
     return True
+
+
+def _take_name(partial: Path, path: Path) -> None:
+    """Give a written file a name that no other has; FileExistsError if one has it."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Some file systems know no second name for a file. There the name is taken by an empty
+        # file first, which a kill between this and the next line leaves behind.
+        path.open("xb").close()
+        partial.replace(path)
 
 
 @contextmanager

@@ -46,3 +46,16 @@ def test_file_systems_without_links_are_served(
     assert write_beside(tmp_path / "a", b"one")
     assert not write_beside(tmp_path / "a", b"two")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"one")]
+
+
+@pytest.mark.parametrize("error", [FileExistsError(17, "File exists"), OSError(1, "Not permitted")])
+def test_a_name_that_is_taken_meanwhile_is_left_alone(
+    error: OSError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(source: Path, target: Path) -> None:
+        target.write_bytes(b"one")  # another program, since it was looked for
+        raise error
+
+    monkeypatch.setattr(os, "link", late)
+    assert not write_beside(tmp_path / "a", b"two")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"one")]
