@@ -188,6 +188,8 @@ def test_the_unet_keeps_its_weights_and_has_no_hooks(fresh: Model) -> None:
 
 
 @pytest.mark.slow
+# Inductor's own imports
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 @pytest.mark.parametrize("backend", ["eager", "inductor"])
 def test_the_unet_is_taken_whole_by_the_compiler(fresh: Model, backend: str) -> None:
     expected = Denoiser(fresh)(some_rows(fresh, 4), Geometry(4))
