@@ -7,13 +7,16 @@ from typing import ClassVar
 from ..core.prompts.prompt import Prompt
 from ..host.types import PROMPTS, BatchNode, Inputs
 
+SHARE = {"min": 0.0, "max": 1.0, "step": 0.05, "round": 0.001}
+
 
 class PromptSettings(BatchNode):
-    """Gives prompts the sizes and the crop that SDXL is told, clip skip and guidance rescale."""
+    """Gives prompts the sizes and the crop that SDXL is told, and rare settings of guidance."""
 
     DESCRIPTION = (
         "Gives prompts what SDXL takes beside the text: the size and the crop that it believes the "
-        "picture had, clip skip and guidance rescale. Values in a prompt's own row win."
+        "picture had, clip skip, guidance rescale and where guidance is on. Values in a prompt's "
+        "own row win."
     )
     SEARCH_ALIASES: ClassVar[list[str]] = [
         "original size",
@@ -21,6 +24,7 @@ class PromptSettings(BatchNode):
         "crop",
         "clip skip",
         "rescale cfg",
+        "guidance interval",
         "CLIPTextEncodeSDXL",
     ]
     RETURN_TYPES = (PROMPTS, "INT")
@@ -75,13 +79,28 @@ class PromptSettings(BatchNode):
                 "guidance_rescale": (
                     "FLOAT",
                     {
+                        **SHARE,
                         "default": 0.0,
-                        "min": 0.0,
-                        "max": 1.0,
-                        "step": 0.05,
-                        "round": 0.001,
                         "tooltip": "How far to bring the contrast of a guided image back to the "
                         "prompt's own. 0 is off; 0.7 suits v-prediction models.",
+                    },
+                ),
+                "guidance_start": (
+                    "FLOAT",
+                    {
+                        **SHARE,
+                        "default": 0.0,
+                        "tooltip": "Guidance (cfg) is off before this share of the way from noise "
+                        "to image. A step without guidance costs half. 0: guided from the start.",
+                    },
+                ),
+                "guidance_end": (
+                    "FLOAT",
+                    {
+                        **SHARE,
+                        "default": 1.0,
+                        "tooltip": "Guidance (cfg) is off after this share of the way from noise "
+                        "to image. 1: guided to the end.",
                     },
                 ),
             }
@@ -90,6 +109,9 @@ class PromptSettings(BatchNode):
     def run(
         self, prompts: tuple[Prompt, ...], **settings: int | float
     ) -> tuple[tuple[Prompt, ...], int]:
-        """Set what is not 0, which stands for the image's own."""
-        told = {name: value for name, value in settings.items() if value}
+        """Set what is not as it is by default, which stands for the image's own."""
+        inputs = self.INPUT_TYPES()["required"]
+        told = {
+            name: value for name, value in settings.items() if value != inputs[name][1]["default"]
+        }
         return tuple(prompt.with_defaults(told) for prompt in prompts), len(prompts)

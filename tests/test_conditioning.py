@@ -10,8 +10,10 @@ import torch
 from batch_sdxl.core import (
     Engine,
     GeneratedImage,
+    Geometry,
     ImageRequest,
     Model,
+    Progress,
     SizedRequest,
     load_model,
 )
@@ -26,6 +28,19 @@ BASE = SizedRequest(
     prompt="a red circle", negative_prompt="dim", seed=7, num_inference_steps=3, width=64, height=64
 )
 
+
+def unguided_from(first: int) -> Callable[..., dict[str, Any]]:
+    """diffusers' way to turn guidance off from a step on, counted from 0."""
+
+    def turn_off(pipeline: Any, step: int, timestep: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+        if step + 1 == first:
+            pipeline._guidance_scale = 1.0
+            return {name: value.chunk(2)[-1] for name, value in inputs.items()}
+        return inputs
+
+    return turn_off
+
+
 #: Our fields -> diffusers' arguments.
 SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"original_width": 32, "original_height": 48}, {"original_size": (48, 32)}),
@@ -34,6 +49,7 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     # Unguided, since diffusers skips no layers for the negative prompt.
     ({"clip_skip": 1, "guidance_scale": 1.0}, {"clip_skip": 1, "guidance_scale": 1.0}),
     ({"guidance_rescale": 0.7}, {"guidance_rescale": 0.7}),
+    ({"guidance_end": 0.5}, {"callback_on_step_end": unguided_from(1)}),
 ]
 
 
@@ -54,6 +70,7 @@ def reference(folder: Path, scheduler: dict[str, Any] | None = None, **arguments
         "height": 64,
         "generator": torch.Generator("cpu").manual_seed(BASE.seed),
         "output_type": "pt",
+        "callback_on_step_end_tensor_inputs": ["prompt_embeds", "add_text_embeds", "add_time_ids"],
     }
     return pipeline(**usual | arguments).images[0].permute(1, 2, 0)
 
@@ -78,6 +95,26 @@ def test_each_image_has_its_own(render: Render) -> None:
     for image in together:
         (alone,) = render([image.request])
         assert torch.equal(alone.decoded, image.decoded)
+
+
+def test_rows_that_guidance_leaves_go_to_other_images(tiny: Model) -> None:
+    """Intervals of all kinds in calls of four rows, where some images have to wait a step."""
+    intervals = [(0.5, 1.0), (0.5, 1.0), (0.0, 1.0), (0.3, 0.6), (0.0, 0.4), (0.9, 1.0)]
+    requests = [
+        replace(BASE, seed=k, num_inference_steps=6, guidance_start=start, guidance_end=end)
+        for k, (start, end) in enumerate(intervals)
+    ]
+    engine = Engine(tiny, geometry=Geometry(4))
+    calls: list[Progress] = []
+    images = {i.index: i for i in engine.generate(requests, on_step=calls.append)}
+    assert {progress.steps for progress in calls} >= {calls[-1].total_steps} == {36}
+    in_flight = max(len(progress.running) for progress in calls)
+    assert in_flight > 2, "two guided images fill four rows"
+    for index, image in images.items():
+        (alone,) = engine.generate(image.request)
+        assert torch.equal(alone.decoded, image.decoded)
+        assert index == image.request.seed
+    assert len({image.decoded.numpy().tobytes() for image in images.values()}) == len(images)
 
 
 @pytest.mark.parametrize("fields", [fields for fields, _ in SETTINGS])
@@ -116,6 +153,8 @@ def test_other_programs_are_told_in_their_own_words(tiny: Model) -> None:
         {"clip_skip": True},
         {"guidance_rescale": 1.1},
         {"guidance_rescale": float("nan")},
+        {"guidance_start": 1.0},
+        {"guidance_end": -0.1},
     ],
 )
 def test_values_out_of_range_are_refused(fields: dict[str, Any]) -> None:

@@ -43,6 +43,8 @@ FULL: dict[str, Any] = {
     "guidance_scale": 5.0,
     "scheduler": "euler",
     "guidance_rescale": 0.3,
+    "guidance_start": 0.1,
+    "guidance_end": 0.9,
     "variation_seed": 3,
     "variation_strength": 0.4,
     "image": RED,
@@ -69,6 +71,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "guidance_scale": {"guidance_scale": 6.5},
     "scheduler": {"scheduler": "ddim"},
     "guidance_rescale": {"guidance_rescale": 0.0},
+    "guidance_start": {"guidance_start": 0.75},
+    "guidance_end": {"guidance_end": 0.5},
     "variation_seed": {"variation_seed": 4},
     "variation_strength": {"variation_strength": 0.0},
     "image": {"image": BLUE},
@@ -253,8 +257,8 @@ def test_the_documented_form_is_the_declared_one() -> None:
 def line(one: Declaration) -> str:
     """A field's line of the table."""
     said = [one.only.says] if one.only.says else []
-    if one.unless in (0, "empty"):
-        said.append(f"it is not {one.unless or 0}")
+    if one.unless in (0, 1, "empty"):
+        said.append(f"it is not {one.unless if isinstance(one.unless, str) else int(one.unless)}")
     when = f"if {' and '.join(said)}" if said else "always" if one.pixels else "never"
     words = ", ".join(f"`{word}`" for word in (one.comfyui, one.a1111) if word)
     return f"| `{one.name}` | {one.kind.range} | {when} | {words} |"

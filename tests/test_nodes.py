@@ -450,12 +450,15 @@ def test_prompts_take_settings_that_their_rows_do_not_say(tiny: Model, folders: 
         target_height=0,
         clip_skip=1,
         guidance_rescale=0.7,
+        guidance_start=0.0,
+        guidance_end=0.8,
     )
     assert count == 2
     _, rows = generate(tiny, prompts=prompts)
     told = [(*row.request.time_ids[:4], row.request.clip_skip) for row in rows]
     assert told == [(48, 32, 0, 16, 1), (48, 32, 0, 8, 0)]
     assert {row.request.guidance_rescale for row in rows} == {0.7}
+    assert {row.request.guidance_end for row in rows} == {0.8}
 
 
 def test_tiles_of_the_vae_are_part_of_the_numerics(tiny: Model, folders: FolderHost) -> None:

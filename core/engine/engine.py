@@ -221,8 +221,7 @@ class Engine:
                 tell.step(progress)
             if not lanes:  # all that were admitted failed
                 continue
-            self._tick(lanes, geometry)
-            progress = progress.after(len(lanes), 0, lanes)
+            progress = progress.after(self._tick(lanes, geometry), 0, lanes)
             done = [lane for lane in lanes if lane.is_done]
             if not done:
                 tell.step(progress)
@@ -271,14 +270,25 @@ class Engine:
                 self._encode_image(request),
             )
 
-    def _tick(self, lanes: list[Lane], geometry: Geometry) -> None:
-        """One UNet call, and a step of every lane."""
+    def _tick(self, lanes: list[Lane], geometry: Geometry) -> int:
+        """One UNet call, and a step of every lane that fits into it; how many did.
+
+        Lanes that turn their guidance on may be too many for a moment: the last ones wait.
+        """
+        parts: list[Rows] = []
+        taking: list[Lane] = []
+        free = geometry.rows
         with pinned(self.model.device):
-            rows = Rows.joined([_rows(lane) for lane in lanes])
-            predictions = self._denoise(rows, geometry)
-            own = torch.split(predictions, [len(lane.embeddings) for lane in lanes])
-            for lane, prediction in zip(lanes, own, strict=True):
+            for lane in lanes:
+                if free >= (needed := len(lane.embeddings)):
+                    free -= needed
+                    taking.append(lane)
+                    parts.append(_rows(lane))
+            predictions = self._denoise(Rows.joined(parts), geometry)
+            own = torch.split(predictions, [len(part) for part in parts])
+            for lane, prediction in zip(taking, own, strict=True):
                 lane.advance(prediction)
+        return len(taking)
 
     def _encode_image(self, request: SizedRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Mean and standard deviation of the input image's latents, scaled, fp32 on the CPU."""

@@ -21,7 +21,7 @@ class Lane:
 
     Attributes:
         index: place of the request among those given.
-        embeddings: one for each row: the prompt's, after the negative prompt's if guided.
+        request: of the image.
     """
 
     def __init__(
@@ -44,7 +44,8 @@ class Lane:
         """
         self.index = index
         self.request = request
-        self.embeddings = embeddings
+        self._embeddings = embeddings
+        self._train_steps: int = scheduler_config.get("num_train_timesteps", 1000)
         self._generator = make_generator(request.seed)
         shape = (1, 4, request.height // PIXELS_PER_LATENT, request.width // PIXELS_PER_LATENT)
         self._course = start_course(
@@ -90,6 +91,13 @@ class Lane:
         """The current timestep, a number between 0 and the training steps."""
         return self._course.timestep
 
+    @property
+    def embeddings(self) -> list[Embedding]:
+        """One for each row of the next call: the prompt's, after the negative's if guided now."""
+        request, place = self.request, 1 - float(self.timestep) / self._train_steps
+        is_guided_now = request.guidance_start <= place <= request.guidance_end
+        return self._embeddings if is_guided_now else self._embeddings[-1:]
+
     def model_input(self) -> torch.Tensor:
         """The latents as the UNet wants them at the current timestep: (1, 4, H/8, W/8) fp32."""
         return self._course.model_input()
@@ -98,11 +106,11 @@ class Lane:
         """Take one step.
 
         Args:
-            predictions: the UNet's output for this lane's rows, (1 or 2, 4, H/8, W/8) fp32, the
-                negative prompt's first. Combined by classifier-free guidance (arXiv:2207.12598,
-                eq. 6, in diffusers' parametrisation, where 1 is off).
+            predictions: the UNet's output for `embeddings`, (1 or 2, 4, H/8, W/8) fp32. Two are
+                combined by classifier-free guidance (arXiv:2207.12598, eq. 6, in diffusers'
+                parametrisation, where 1 is off).
         """
-        if self.request.is_guided:
+        if len(predictions) == 2:
             negative, positive = predictions.chunk(2)
             prediction = negative + self.request.guidance_scale * (positive - negative)
             if self.request.guidance_rescale:

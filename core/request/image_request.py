@@ -27,6 +27,12 @@ class ImageRequest(Start, Sampling, Size, Text):
     def __post_init__(self) -> None:
         """Check every value, and take the image in."""
         settle(self)
+        if self.guidance_start >= self.guidance_end:
+            raise InvalidRequest(
+                "a guidance_start below guidance_end",
+                f"{self.guidance_start} and {self.guidance_end}",
+                "Set guidance_scale to 1 to turn guidance off.",
+            )
         if isinstance(self.image, SourceImage):
             self._check_image(self.image)
 

@@ -24,6 +24,10 @@ class Sampling:
         scheduler: a name of `core.samplers`.
         guidance_rescale: 0 to 1; how far the spread of a guided prediction is brought back to that
             of the prompt's alone (arXiv:2305.08891, 3.4), which v-prediction models want.
+        guidance_start: 0 to 1; guidance is off before this share of the way from pure noise to the
+            image, counted in the model's timesteps whatever the sampler (arXiv:2404.07724).
+        guidance_end: 0 to 1, over `guidance_start`; likewise off after it. A step without guidance
+            costs half.
         variation_seed: of a second noise that the first is turned towards; 0 to 2**64 - 1.
         variation_strength: 0 to 1, how far: 0 is the seed's own noise, 1 the variation seed's.
     """
@@ -62,6 +66,18 @@ class Sampling:
             unless=0.0,
             advice="0 is off; 0.7 suits models of v-prediction.",
             a1111="CFG Rescale phi",
+        ),
+    )
+    guidance_start: float = field(
+        default=0.0,
+        metadata=declare(
+            Number(0, 1), only=GUIDED, unless=0.0, advice="0 guides from the first step on."
+        ),
+    )
+    guidance_end: float = field(
+        default=1.0,
+        metadata=declare(
+            Number(0, 1), only=GUIDED, unless=1.0, advice="1 guides up to the last step."
         ),
     )
     variation_seed: int = field(
