@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -37,8 +38,11 @@ _ENVIRONMENT = (
     "TORCH_BLAS_PREFER_CUBLASLT",
 )
 
-#: It is part of every image's record, and takes milliseconds to read.
-_version = cache(version)
+
+@cache
+def package_versions(*names: str) -> Mapping[str, str]:
+    """Of Python packages; part of every image's record, and milliseconds to read."""
+    return {name: version(name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def fingerprint(
     vae_dtype: torch.dtype,
     geometry: Geometry,
     attention: str,
+    libraries: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The numerics in plain values: where two are equal, equal requests give equal bits.
 
@@ -90,12 +95,13 @@ def fingerprint(
         dtype: of its UNet and text encoders.
         vae_dtype: of its VAE.
         geometry: of the calls.
-        attention: of `models.attention.attention_of`.
+        attention: which implementation of it.
+        libraries: versions of what computes; None for torch, diffusers and transformers.
 
     Returns:
         `device` (its class, not its number), `dtype` and `vae_dtype`, `rows`, `vae_tile` if there
         is one, `threads` (of a CPU, whose sums are split among them), `attention`, and the versions
-        of `torch`, `diffusers` and `transformers`; on CUDA those of `cudnn` and `cublas`.
+        of the libraries; on CUDA those of `cudnn` and `cublas`.
         `environment` if variables are set that choose kernels, and `denormals` if threads of torch
         take the smallest numbers for zero.
     """
@@ -107,7 +113,7 @@ def fingerprint(
         "rows": geometry.rows,
         "threads": torch.get_num_threads() if on_cpu else None,
         "attention": attention,
-        **{name: _version(name) for name in ("torch", "diffusers", "transformers")},
+        **(libraries or package_versions("torch", "diffusers", "transformers")),
     }
     if geometry.vae_tile:
         numerics["vae_tile"] = geometry.vae_tile

@@ -10,7 +10,7 @@ import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 from batch_sdxl.core import Engine, ImageRequest, Model
-from batch_sdxl.core.engine import engine, preview
+from batch_sdxl.core.engine import diffusers_backend, preview
 from batch_sdxl.core.errors import BatchSDXLError, FailedImage, InvalidRequest
 from batch_sdxl.core.models import vae
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
@@ -247,7 +247,7 @@ def test_a_row_that_fails_stops_the_run_or_is_left_out(
         folders.failed.append(number)
         return vae.decode(model, latents * float("nan") if number == 1 else latents, tile)
 
-    monkeypatch.setattr(engine, "decode", spoiled)
+    monkeypatch.setattr(diffusers_backend, "decode", spoiled)
     (images,), left = generate(tiny, combine="product", on_error="skip")
     (missing,) = [n for n, row in enumerate(rows) if row not in left]
     assert torch.equal(images, torch.cat([expected[:missing], expected[missing + 1 :]]))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model
-from batch_sdxl.core.engine import describe
+from batch_sdxl.core.engine import diffusers_backend
 from batch_sdxl.core.models.attention import attention_of
 from batch_sdxl.core.pinning import pinned
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -156,7 +156,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         readings.append(attention_of(*parts))
         return readings[-1]
 
-    monkeypatch.setattr(describe, "attention_of", read)
+    monkeypatch.setattr(diffusers_backend, "attention_of", read)
     return readings
 
 

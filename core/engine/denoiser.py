@@ -10,9 +10,10 @@ from weakref import WeakKeyDictionary
 import torch
 
 from ..models.model import Model
-from ..models.row_linear import each_row_alone, use_row_linears
 from ..numerics import Geometry
 from ..pinning import pinned
+from .backend import Backend
+from .diffusers_backend import backend_of
 from .rows import Rows
 
 
@@ -30,8 +31,8 @@ class _Seen:
     agrees: dict[int, bool] = field(default_factory=dict)
 
 
-#: UNet -> shape of the rows, rows of a full call and threads -> what was seen. As long as the UNet
-#: lives, whoever calls it.
+#: `Backend.kernels` -> shape of the rows, rows of a full call and threads -> what was seen. As long
+#: as they live, whoever calls.
 _seen: WeakKeyDictionary[Any, dict[Hashable, _Seen]] = WeakKeyDictionary()
 
 
@@ -48,12 +49,10 @@ class Denoiser:
     tried. There all calls are full, and linear layers take each row alone.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model | Backend) -> None:
         """Call the UNet of `model`."""
-        self._model = model
-        use_row_linears(model.unet)
-        # LoRAs change weights; kernels are chosen by everything but those.
-        self._seen = _seen.setdefault((model.base or model).unet, {})
+        self._model = backend_of(model)
+        self._seen = _seen.setdefault(self._model.kernels, {})
 
     def __call__(self, rows: Rows, geometry: Geometry) -> torch.Tensor:
         """The UNet's output, (R, 4, H/8, W/8) fp32 on the CPU, for at most `geometry.rows` rows."""
@@ -61,12 +60,12 @@ class Denoiser:
         with pinned(self._model.device):
             half = self._model.dtype != torch.float32
             if half or self._model.device.type != "cpu":
-                with each_row_alone(half and self._model.device.type == "cpu"):
+                with self._model.each_row_alone(half and self._model.device.type == "cpu"):
                     return self._call(rows.padded(full))[:count]
             seen = self._seen.setdefault((rows.shape, full, torch.get_num_threads()), _Seen())
             if seen.alone is None:
                 seen.alone = self._places_matter(rows, full)
-            with each_row_alone(seen.alone):
+            with self._model.each_row_alone(seen.alone):
                 for size in range(count + count % 2, full, 2):
                     if size not in seen.agrees:
                         return self._try(rows, size, full, seen.agrees)
@@ -101,6 +100,4 @@ class Denoiser:
         }
         for condition in rows.conditions:
             condition.join(call)
-        (output,) = self._model.unet(**call, return_dict=False)
-        predictions: torch.Tensor = output.float().cpu()
-        return predictions
+        return self._model.unet(call).float().cpu()

@@ -15,20 +15,19 @@ from numpy.typing import NDArray
 from ..errors import FailedImage, InvalidRequest
 from ..images.source import to_uint8
 from ..models.model import Model
-from ..models.offload import offloaded
-from ..models.vae import decode, encode
 from ..numerics import Geometry
 from ..pinning import pinned
 from ..request.image_request import ImageRequest, SizedRequest
 from ..request.record import Record
 from ..samplers.choice import count_calls
-from ..text.encoder import TextEncoder
 from ..text.stack import common_chunks
 from ..wording import brief
+from .backend import Backend
 from .conditions.size import SizeCondition
 from .conditions.text import TextCondition
 from .denoiser import Denoiser
 from .describe import Describer
+from .diffusers_backend import backend_of
 from .lane import Lane
 from .memory import telling_of_images, working_memory
 from .progress import Progress
@@ -69,12 +68,16 @@ class Engine:
     """Makes images of requests; each one's bits depend on its request, model and numerics only."""
 
     def __init__(
-        self, model: Model, *, geometry: Geometry | None = None, vae_tile: int | None = None
+        self,
+        model: Model | Backend,
+        *,
+        geometry: Geometry | None = None,
+        vae_tile: int | None = None,
     ) -> None:
         """Prepare to run `model`.
 
         Args:
-            model: of `load_model`.
+            model: of `load_model`, or what runs one of another program.
             geometry: shape of the calls for images of any size; None follows
                 `Geometry.for_size`.
             vae_tile: as `Geometry.vae_tile`, where the geometry follows the size.
@@ -82,14 +85,14 @@ class Engine:
         Raises:
             InvalidRequest: `model` is none.
         """
-        if not isinstance(model, Model):
+        if not isinstance(model, Model | Backend):
             name = brief(model) if isinstance(model, str | os.PathLike) else "..."
             raise InvalidRequest("a Model", brief(model), f"Write Engine(load_model({name})).")
         self.model = model
         self._geometry = geometry
         self._vae_tile = vae_tile
-        self._text = TextEncoder(model)
-        self._denoise = Denoiser(model)
+        self._backend = backend_of(model)
+        self._denoise = Denoiser(self._backend)
 
     def generate(
         self,
@@ -124,7 +127,7 @@ class Engine:
         for request in filled:
             _ = request.source  # whose pixels must be here
         for clip_skip in {request.clip_skip for request in filled}:
-            self._text.check_clip_skip(clip_skip)
+            self._backend.check_clip_skip(clip_skip)
         queues = self._queues(filled)
         total = Progress(0, self._count_steps(filled), 0, len(filled))
         tell = _Listener(on_step or (lambda progress: None), on_failure or _stop)
@@ -134,13 +137,13 @@ class Engine:
         """The shape of the calls that images of this size in pixels are made with."""
         if self._geometry is not None:
             return self._geometry
-        usual = Geometry.for_size(self.model.device, width, height)
+        usual = Geometry.for_size(self._backend.device, width, height)
         return replace(usual, vae_tile=self._vae_tile)
 
     def working_memory(self, requests: Iterable[ImageRequest]) -> int:
         """Bytes to have free, beside the weights, for the largest call that requests lead to."""
         sizes = {(r.width, r.height) for r in map(self.with_size, requests)}
-        needs = (working_memory(self.model, self.geometry_of(*size), *size) for size in sizes)
+        needs = (working_memory(self._backend, self.geometry_of(*size), *size) for size in sizes)
         return int(max(needs, default=0))
 
     def describe(self, request: SizedRequest) -> Record:
@@ -151,8 +154,8 @@ class Engine:
     def describe_each(self, requests: Iterable[SizedRequest]) -> list[Record]:
         """As `describe`, for many requests: what they have in common is read once."""
         requests = list(requests)
-        with pinned(self.model.device):
-            describer = Describer(self.model)
+        with pinned(self._backend.device):
+            describer = Describer(self._backend)
             numerics = {
                 size: describer.numerics(self.geometry_of(*size))
                 for size in {(request.width, request.height) for request in requests}
@@ -169,9 +172,9 @@ class Engine:
             raise InvalidRequest(
                 "an ImageRequest", brief(request), "Write ImageRequest(prompt=..., seed=...)."
             )
-        sized = request.sized(self.model.native_size)
+        sized = request.sized(self._backend.native_size)
         if sized.is_guided and not sized.negative_prompt and sized.empty_negative is None:
-            own = "zeros" if self.model.zeros_for_empty_prompt else "empty"
+            own = "zeros" if self._backend.zeros_for_empty_prompt else "empty"
             return replace(sized, empty_negative=own)
         return sized
 
@@ -182,13 +185,13 @@ class Engine:
         progress: Progress,
         tell: _Listener,
     ) -> Iterator[GeneratedImage]:
-        with pinned(self.model.device):
-            describer = Describer(self.model)
-        with offloaded(self.model):
+        with pinned(self._backend.device):
+            describer = Describer(self._backend)
+        with self._backend.running():
             # Rows of one call share a shape, so one is finished before the next begins.
             for (width, height, chunks), queue in queues.items():
                 geometry = self.geometry_of(width, height)
-                with telling_of_images(self.model, geometry, width, height):
+                with telling_of_images(self._backend, geometry, width, height):
                     progress = yield from self._render(
                         [(index, requests[index]) for index in queue],
                         chunks,
@@ -242,7 +245,7 @@ class Engine:
         """Width, height and chunks of text -> places of the requests with that shape."""
         queues: dict[tuple[int, int, int], list[int]] = {}
         for index, request in enumerate(requests):
-            chunks = common_chunks([self._text.count(prompt) for prompt in _prompts(request)])
+            chunks = common_chunks([self._backend.count(prompt) for prompt in _prompts(request)])
             queues.setdefault((request.width, request.height, chunks), []).append(index)
         return queues
 
@@ -250,23 +253,23 @@ class Engine:
         plans = Counter(
             (r.scheduler, r.num_inference_steps, r.strength if r.image else None) for r in requests
         )
-        config = self.model.scheduler_config
-        with pinned(self.model.device):
+        config = self._backend.scheduler_config
+        with pinned(self._backend.device):
             return sum(
                 number * count_calls(name, config, steps, strength)
                 for (name, steps, strength), number in plans.items()
             )
 
     def _make_lane(self, index: int, request: SizedRequest, chunks: int) -> Lane:
-        with pinned(self.model.device):
+        with pinned(self._backend.device):
             return Lane(
                 index,
                 request,
                 [
-                    self._text.encode(prompt, chunks=chunks, clip_skip=request.clip_skip)
+                    self._backend.encode_text(prompt, chunks=chunks, clip_skip=request.clip_skip)
                     for prompt in _prompts(request)
                 ],
-                self.model.scheduler_config,
+                self._backend.scheduler_config,
                 self._encode_image(request),
             )
 
@@ -278,7 +281,7 @@ class Engine:
         parts: list[Rows] = []
         taking: list[Lane] = []
         free = geometry.rows
-        with pinned(self.model.device):
+        with pinned(self._backend.device):
             for lane in lanes:
                 if free >= (needed := len(lane.embeddings)):
                     free -= needed
@@ -296,13 +299,13 @@ class Engine:
             return None
         pixels = torch.from_numpy(source.pixels.copy())
         geometry = self.geometry_of(request.width, request.height)
-        return encode(self.model, pixels, geometry.vae_tile)
+        return self._backend.encode_image(pixels, geometry.vae_tile)
 
     def _retire(self, lane: Lane, describer: Describer) -> GeneratedImage:
         """Decode a finished lane, alone, and round it once to 8 bits."""
-        with pinned(self.model.device):
+        with pinned(self._backend.device):
             geometry = self.geometry_of(lane.request.width, lane.request.height)
-            image = decode(self.model, lane.latents, geometry.vae_tile)
+            image = self._backend.decode(lane.latents, geometry.vae_tile)
             record = describer.describe(lane.request, describer.numerics(geometry))
             return GeneratedImage(lane.index, lane.request, image, to_uint8(image), record)
 

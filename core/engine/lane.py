@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class Lane:
         index: int,
         request: SizedRequest,
         embeddings: list[Embedding],
-        scheduler_config: dict[str, Any],
+        scheduler_config: Mapping[str, Any],
         image_latents: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> None:
         """Draw the initial noise and plan the steps.

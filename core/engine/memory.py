@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from ..out_of_memory import telling
 
 if TYPE_CHECKING:
-    from ..models.model import Model
     from ..numerics import Geometry
+    from .backend import Backend
 
 #: Most numbers that are alive at once in a call of SDXL's UNet, for each pixel of each row, and in
 #: one of its VAE, for each pixel; as `models/footprint.py` counts them.
@@ -20,16 +20,16 @@ VAE_NUMBERS = 768
 SPARE = 1.5
 
 
-def working_memory(model: Model, geometry: Geometry, width: int, height: int) -> float:
+def working_memory(model: Backend, geometry: Geometry, width: int, height: int) -> float:
     """Bytes to have free, beside the weights, for the largest call of images of one size."""
     at_once = min(width * height, (geometry.vae_tile or max(width, height)) ** 2)
     unet = UNET_NUMBERS * width * height * geometry.rows * model.dtype.itemsize
-    vae: int = VAE_NUMBERS * at_once * model.vae.dtype.itemsize
+    vae: int = VAE_NUMBERS * at_once * model.vae_dtype.itemsize
     return SPARE * max(unet, vae)
 
 
 def telling_of_images(
-    model: Model, geometry: Geometry, width: int, height: int
+    model: Backend, geometry: Geometry, width: int, height: int
 ) -> AbstractContextManager[None]:
     """`telling` around a run of images of one size in pixels."""
     ways = [
@@ -47,5 +47,5 @@ def telling_of_images(
     )
 
 
-def _can_offload(model: Model) -> bool:
+def _can_offload(model: Backend) -> bool:
     return model.device.type != "cpu" and not model.offload

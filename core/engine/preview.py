@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ..images.source import to_uint8
-from ..models.vae import decode
 from ..pinning import pinned
+from .diffusers_backend import backend_of
 
 if TYPE_CHECKING:
     from ..models.model import Model
+    from .backend import Backend
     from .lane import Lane
 
 #: Pixels: the sheet's longer side at most, a tile's at least, and what is left free of a tile.
@@ -45,22 +46,23 @@ class LatentColours:
     A thousand times faster than decoding, and enough to see what an image will be.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Backend) -> None:
         """Fit the map by one small decode."""
         draw = torch.Generator().manual_seed(0)
         with pinned(model.device):
             coarse = torch.randn(1, 4, PATCH // 2, PATCH // 2, generator=draw)
             latents = torch.nn.functional.interpolate(coarse, size=(PATCH, PATCH), mode="bicubic")
-            decoded = decode(model, latents).permute(2, 0, 1)
+            decoded = model.decode(latents).permute(2, 0, 1)
             colours = torch.nn.functional.avg_pool2d(decoded, decoded.shape[-1] // PATCH)
             self._map = torch.linalg.lstsq(_columns(latents), colours.flatten(1).T).solution
 
     @classmethod
-    def of(cls, model: Model) -> LatentColours:
+    def of(cls, model: Model | Backend) -> LatentColours:
         """Those of the model's VAE, fitted once and remembered as long as the VAE lives."""
-        if model.vae not in _fitted:
-            _fitted[model.vae] = cls(model)
-        return _fitted[model.vae]
+        backend = backend_of(model)
+        if backend.vae not in _fitted:
+            _fitted[backend.vae] = cls(backend)
+        return _fitted[backend.vae]
 
     def __call__(self, latents: torch.Tensor) -> NDArray[np.uint8]:
         """Scaled latents, (1, 4, h, w) fp32 -> (h, w, 3) uint8 RGB."""
@@ -124,7 +126,7 @@ class BatchPreview:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | Backend,
         sizes: Sequence[tuple[int, int]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -135,7 +137,7 @@ class BatchPreview:
             sizes: width and height in pixels of each of them.
             clock: seconds from any point on.
         """
-        self._model = model
+        self._model = backend_of(model)
         widths, heights = zip(*sizes, strict=True)
         self._layout = Layout.of(len(sizes), max(widths), max(heights))
         self._page = 0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from batch_sdxl.core import whole_files
-from batch_sdxl.core.engine import engine
+from batch_sdxl.core.engine import diffusers_backend
 from batch_sdxl.core.models import vae
 from batch_sdxl.core.saving import new_files
 from batch_sdxl.core.store.chosen import GIGABYTES
@@ -42,7 +42,7 @@ def seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(list(folder.rglob("b*.png"))))
         return decode(*args)
 
-    monkeypatch.setattr(engine, "decode", counting)
+    monkeypatch.setattr(diffusers_backend, "decode", counting)
     return counts
 
 
@@ -174,7 +174,7 @@ def test_rows_that_fail_are_told_and_the_others_are_there(
         calls.append(1)
         return decode(model, latents * (float("nan") if len(calls) == 2 else 1), tile)
 
-    monkeypatch.setattr(engine, "decode", spoiled)
+    monkeypatch.setattr(diffusers_backend, "decode", spoiled)
     workflow = str(save(graph))
     arguments = ["run", workflow, "--output", "out", "--set", "make.on_error=skip", "--json"]
     assert main(arguments) == 1
@@ -235,7 +235,7 @@ def test_memory_that_runs_out_leaves_what_is_finished(
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return decode(*args)
 
-    monkeypatch.setattr(engine, "decode", short)
+    monkeypatch.setattr(diffusers_backend, "decode", short)
     assert main(["run", str(save(graph)), "--output", "out"]) == 1
     err = capsys.readouterr().err
     assert "can't allocate memory" in err

@@ -1,0 +1,106 @@
+"""What the engine asks of a model, whoever runs it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from ..request.record import MadeWith
+    from ..text.encoder import Embedding
+
+
+class Backend(ABC):
+    """An SDXL model as the engine runs it.
+
+    To run models of another program is to write a subclass. All but `running` is called in
+    `pinning.pinned`, and each call's bits are a function of its arguments and the model.
+
+    Attributes:
+        device: that tensors of a UNet call lie on.
+        dtype: that the UNet computes in.
+        vae_dtype: that the VAE computes in.
+        offload: whether only the part at work lies on the device.
+        native_size: width and height in pixels that the model was made for.
+        scheduler_config: what the model says of its noise, in diffusers' words.
+        zeros_for_empty_prompt: whether it was made for zeros in place of an empty negative prompt,
+            where a request does not say.
+        digest: SHA-256 of all that the model is made of, in hexadecimal.
+        made_with: the model as records have it.
+        kernels: what was seen of UNet calls holds as long as it lives: another model may have it
+            too, if the two differ in their weights only.
+        vae: likewise, of the VAE.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    vae_dtype: torch.dtype
+    offload: bool
+    native_size: int
+    scheduler_config: Mapping[str, Any]
+    zeros_for_empty_prompt: bool
+    digest: str
+    made_with: MadeWith
+    kernels: object
+    vae: object
+
+    @abstractmethod
+    def running(self) -> AbstractContextManager[None]:
+        """Around a run of images."""
+
+    @abstractmethod
+    def attention(self) -> str:
+        """Which implementation of attention it computes with now."""
+
+    @abstractmethod
+    def libraries(self) -> Mapping[str, str]:
+        """The versions of what it computes with."""
+
+    @abstractmethod
+    def count(self, prompt: str | None) -> int:
+        """As `TextEncoder.count`."""
+
+    @abstractmethod
+    def check_clip_skip(self, clip_skip: int) -> None:
+        """As `TextEncoder.check_clip_skip`."""
+
+    @abstractmethod
+    def encode_text(self, prompt: str | None, *, chunks: int, clip_skip: int) -> Embedding:
+        """As `TextEncoder.encode`."""
+
+    @abstractmethod
+    def inversions(self, prompts: Iterable[str]) -> Mapping[str, str]:
+        """Textual inversions that prompts call: name -> SHA-256.
+
+        Raises:
+            InvalidPrompts: one is not there.
+        """
+
+    @abstractmethod
+    def unet(self, call: Mapping[str, Any]) -> torch.Tensor:
+        """The UNet's guess for each row of one call.
+
+        Args:
+            call: the arguments of diffusers' UNet by name.
+
+        Returns:
+            (R, 4, H/8, W/8) on the device, the noise or velocity by `scheduler_config`.
+        """
+
+    @abstractmethod
+    def each_row_alone(self, alone: bool) -> AbstractContextManager[None]:
+        """Within the block, UNet calls take each row so that its place makes no difference."""
+
+    @abstractmethod
+    def encode_image(
+        self, pixels: torch.Tensor, tile: int | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `models.vae.encode`."""
+
+    @abstractmethod
+    def decode(self, latents: torch.Tensor, tile: int | None = None) -> torch.Tensor:
+        """As `models.vae.decode`."""

@@ -1,0 +1,121 @@
+"""Models of diffusers' and transformers' parts, as the engine runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from ..models.attention import attention_of
+from ..models.model import Model
+from ..models.offload import offloaded
+from ..models.row_linear import each_row_alone, use_row_linears
+from ..models.vae import decode, encode
+from ..numerics import package_versions
+from ..request.named import Named
+from ..request.record import MadeWith, NamedLora
+from ..text.chunks import called_inversions
+from ..text.encoder import Embedding, TextEncoder
+from .backend import Backend
+
+
+class DiffusersBackend(Backend):
+    """Runs a `Model`; its attributes are the model's."""
+
+    def __init__(self, model: Model) -> None:
+        """Run `model`, whose UNet gets the linear layers that the engine needs."""
+        use_row_linears(model.unet)
+        self._model = model
+        self._text = TextEncoder(model)
+        self.device = model.device
+        self.dtype = model.dtype
+        self.offload = model.offload
+        self.native_size = model.native_size
+        self.scheduler_config = model.scheduler_config
+        self.zeros_for_empty_prompt = model.zeros_for_empty_prompt
+        # LoRAs change weights; kernels are chosen by everything but those.
+        self.kernels = (model.base or model).unet
+        self.vae = model.vae
+
+    @property
+    def vae_dtype(self) -> torch.dtype:  # type: ignore[override]
+        """Of the VAE now: decoding may change it for a while."""
+        dtype: torch.dtype = self._model.vae.dtype
+        return dtype
+
+    @property
+    def digest(self) -> str:  # type: ignore[override]
+        """Of the model."""
+        return self._model.digest
+
+    @property
+    def made_with(self) -> MadeWith:  # type: ignore[override]
+        """The model as records have it."""
+        model = self._model
+        return MadeWith(
+            name=model.name,
+            digest=model.digest,
+            files_digest=model.contents.files_digest if model.contents.changes else model.digest,
+            vae=None if model.given_vae is None else Named(*model.given_vae),
+            loras=tuple(
+                NamedLora(lora.name, lora.digest, lora.weight, lora.text_weight)
+                for lora in model.loras
+            ),
+            noise=dict(model.noise),
+        )
+
+    def running(self) -> AbstractContextManager[None]:
+        """As `models.offload.offloaded`."""
+        return offloaded(self._model)
+
+    def attention(self) -> str:
+        """As `models.attention.attention_of`."""
+        return attention_of(self._model.unet, self._model.vae, self._model.text_encoders)
+
+    def libraries(self) -> Mapping[str, str]:
+        """Those of torch, diffusers and transformers."""
+        return package_versions("torch", "diffusers", "transformers")
+
+    def count(self, prompt: str | None) -> int:
+        """As `TextEncoder.count`."""
+        return self._text.count(prompt)
+
+    def check_clip_skip(self, clip_skip: int) -> None:
+        """As `TextEncoder.check_clip_skip`."""
+        self._text.check_clip_skip(clip_skip)
+
+    def encode_text(self, prompt: str | None, *, chunks: int, clip_skip: int) -> Embedding:
+        """As `TextEncoder.encode`."""
+        return self._text.encode(prompt, chunks=chunks, clip_skip=clip_skip)
+
+    def inversions(self, prompts: Iterable[str]) -> Mapping[str, str]:
+        """Those of the model."""
+        known = self._model.inversions
+        called = set().union(*(called_inversions(prompt, known) for prompt in prompts))
+        return {name: known[name].digest for name in sorted(called)}
+
+    def unet(self, call: Mapping[str, Any]) -> torch.Tensor:
+        """The model's own."""
+        (output,) = self._model.unet(**call, return_dict=False)
+        return torch.as_tensor(output)
+
+    def each_row_alone(self, alone: bool) -> AbstractContextManager[None]:
+        """As `models.row_linear.each_row_alone`."""
+        return each_row_alone(alone)
+
+    def encode_image(
+        self, pixels: torch.Tensor, tile: int | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `models.vae.encode`."""
+        return encode(self._model, pixels, tile)
+
+    def decode(self, latents: torch.Tensor, tile: int | None = None) -> torch.Tensor:
+        """As `models.vae.decode`."""
+        return decode(self._model, latents, tile)
+
+
+def backend_of(model: Model | Backend) -> Backend:
+    """What runs a model; itself, if it does."""
+    return model if isinstance(model, Backend) else DiffusersBackend(model)
