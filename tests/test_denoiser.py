@@ -14,11 +14,11 @@ from batch_sdxl.core.engine.conditions.size import SizeCondition
 from batch_sdxl.core.engine.conditions.text import TextCondition
 from batch_sdxl.core.engine.denoiser import Denoiser
 from batch_sdxl.core.engine.rows import Rows
-from batch_sdxl.core.models.row_linear import (
+from batch_sdxl.core.models.row_layers import (
     RowLinear,
     TokenLinear,
     each_row_alone,
-    use_row_linears,
+    use_row_layers,
 )
 from batch_sdxl.core.pinning import pinned
 
@@ -199,14 +199,14 @@ def test_the_unet_is_taken_whole_by_the_compiler(fresh: Model, backend: str) -> 
 
 
 def test_copies_and_other_dtypes_keep_the_layers(fresh: Model) -> None:
-    use_row_linears(fresh.unet)
+    use_row_layers(fresh.unet)
     copied = copy.deepcopy(fresh.unet).to(torch.bfloat16)
     assert isinstance(copied.time_embedding.linear_1, RowLinear)
     assert copied.time_embedding.linear_1.weight.dtype == torch.bfloat16
 
 
 def test_rows_taken_alone_have_the_bits_of_each(fresh: Model) -> None:
-    use_row_linears(fresh.unet)
+    use_row_layers(fresh.unet)
     layer = next(m for m in fresh.unet.modules() if isinstance(m, TokenLinear))
     tokens = torch.randn(8, 16, layer.in_features)
     with torch.inference_mode(), each_row_alone(True):

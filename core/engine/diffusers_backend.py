@@ -11,7 +11,7 @@ import torch
 from ..models.attention import attention_of
 from ..models.model import Model
 from ..models.offload import offloaded
-from ..models.row_linear import each_row_alone, use_row_linears
+from ..models.row_layers import each_row_alone, use_row_layers
 from ..models.vae import decode, encode
 from ..numerics import package_versions
 from ..request.named import Named
@@ -26,7 +26,7 @@ class DiffusersBackend(Backend):
 
     def __init__(self, model: Model) -> None:
         """Run `model`, whose UNet gets the linear layers that the engine needs."""
-        use_row_linears(model.unet)
+        use_row_layers(model.unet)
         self._model = model
         self._text = TextEncoder(model)
         self.device = model.device
@@ -102,7 +102,7 @@ class DiffusersBackend(Backend):
         return torch.as_tensor(output)
 
     def each_row_alone(self, alone: bool) -> AbstractContextManager[None]:
-        """As `models.row_linear.each_row_alone`."""
+        """As `models.row_layers.each_row_alone`."""
         return each_row_alone(alone)
 
     def encode_image(

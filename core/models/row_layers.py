@@ -1,4 +1,4 @@
-"""Linear layers whose results for a row do not depend on the rows beside it."""
+"""Layers whose results for a row do not depend on the rows beside it, nor on their number."""
 
 from __future__ import annotations
 
@@ -8,23 +8,37 @@ from typing import Any
 
 import torch
 
-#: Rows come in multiples of it; beside the rest of a UNet call they are nothing.
-FEW = 32
-
 
 class RowLinear(torch.nn.Linear):
-    """A linear layer over whole rows, (R, C), which a CPU gives a multiple of `FEW` of them.
+    """A linear layer over whole rows, (R, C), which takes each row alone on a CPU.
 
-    With few rows, matrix multiplication on a CPU takes another path for one number than for
-    another: on some machines 4 and 8 rows differ.
+    A matrix is worked on in strips of some rows, and the last one, if shorter, by other code: a
+    row's bits depend on their number and on its place. Beside the rest of a UNet call these layers
+    are nothing.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(R, C) -> (R, D)."""
         if input.device.type != "cpu":
             return super().forward(input)
-        count = len(input)
-        return super().forward(torch.nn.functional.pad(input, (0, 0, 0, -count % FEW)))[:count]
+        return torch.stack([super(RowLinear, self).forward(row) for row in input])
+
+
+class PointConv(torch.nn.Conv2d):
+    """A convolution of single pixels, (R, C, H, W), which is a matrix product for each row.
+
+    On a CPU torch takes another library for these from 16 rows on, if it has one thread
+    (`use_mkldnn` in ATen/native/Convolution.cpp).
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(R, C, H, W) -> (R, D, H, W)."""
+        if input.device.type != "cpu":
+            return super().forward(input)
+        result = torch.matmul(self.weight.flatten(1), input.flatten(2)).unflatten(
+            2, input.shape[2:]
+        )
+        return result if self.bias is None else result + self.bias[:, None, None]
 
 
 class TokenLinear(torch.nn.Linear):
@@ -55,10 +69,10 @@ def each_row_alone(alone: bool) -> Iterator[None]:
         TokenLinear.alone = before
 
 
-def use_row_linears(unet: Any) -> None:
-    """Make a UNet's linear layers `RowLinear`s and `TokenLinear`s; no weight is touched.
+def use_row_layers(unet: Any) -> None:
+    """Make a UNet's layers those of this file; no weight is touched.
 
-    Those over whole rows are the layers of what is embedded once a row (timestep, pooled prompt,
+    Linear ones over whole rows are those of what is embedded once a row (timestep, pooled prompt,
     size) and of what its blocks make of that.
     """
     from diffusers.models.embeddings import TimestepEmbedding
@@ -73,3 +87,10 @@ def use_row_linears(unet: Any) -> None:
     for module in unet.modules():
         if type(module) is torch.nn.Linear:
             module.__class__ = RowLinear if module in whole else TokenLinear
+        elif type(module) is torch.nn.Conv2d and _is_of_points(module):
+            module.__class__ = PointConv
+
+
+def _is_of_points(module: torch.nn.Conv2d) -> bool:
+    plain = (module.kernel_size, module.stride, module.padding) == ((1, 1), (1, 1), (0, 0))
+    return plain and module.groups == 1
