@@ -23,6 +23,7 @@ class Backend(ABC):
     Attributes:
         device: that tensors of a UNet call lie on.
         dtype: that the UNet computes in.
+        input_dtype: that its calls' numbers come in.
         vae_dtype: that the VAE computes in.
         offload: whether only the part at work lies on the device.
         native_size: width and height in pixels that the model was made for.
@@ -38,6 +39,7 @@ class Backend(ABC):
 
     device: torch.device
     dtype: torch.dtype
+    input_dtype: torch.dtype
     vae_dtype: torch.dtype
     offload: bool
     native_size: int

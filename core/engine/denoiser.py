@@ -92,7 +92,7 @@ class Denoiser:
 
     def _call(self, rows: Rows) -> torch.Tensor:
         """The one place where the UNet is called."""
-        device, dtype = self._model.device, self._model.dtype
+        device, dtype = self._model.device, self._model.input_dtype
         call: dict[str, Any] = {
             "sample": rows.sample.to(device, dtype),
             "timestep": rows.timestep.to(device),

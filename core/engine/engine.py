@@ -23,6 +23,7 @@ from ..samplers.choice import count_calls
 from ..text.stack import common_chunks
 from ..wording import brief
 from .backend import Backend
+from .conditions.side import SideCondition
 from .conditions.size import SizeCondition
 from .conditions.text import TextCondition
 from .denoiser import Denoiser
@@ -320,6 +321,7 @@ def _rows(lane: Lane) -> Rows:
         (
             TextCondition.joined([TextCondition(*embedding) for embedding in lane.embeddings]),
             SizeCondition(size.expand(count, -1)),
+            SideCondition(torch.arange(count) < count - 1),
         ),
     )
 

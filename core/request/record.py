@@ -6,7 +6,8 @@ As JSON:
 
 `request` holds the fields of `ImageRequest` that matter, and those that were set; an input image by
 name and SHA-256 of its pixels. `model` has its name, its SHA-256, and where anything was changed
-that of its `files` alone, and what was changed: `vae`, `loras` (names, SHA-256) and `noise`.
+that of its `files` alone, and what was changed: `vae`, `loras` (names, SHA-256) and `noise`; and
+the program that it was run `through`, if that was another.
 `inversions` are those that the prompts called, `numerics` is of `numerics.fingerprint`, `identity`
 of `identity.identity`; `refined_from` is the identity of the image whose prompt was refined.
 """
@@ -64,6 +65,7 @@ class MadeWith:
         vae: the VAE in place of its own, None for that.
         loras: that were applied, in the order of their digests.
         noise: `prediction_type` and `zero_terminal_snr` where they were set.
+        through: the program that ran it, empty for none but this; only there can it be had again.
     """
 
     name: str
@@ -72,6 +74,7 @@ class MadeWith:
     vae: Named | None = None
     loras: tuple[NamedLora, ...] = ()
     noise: Mapping[str, str | bool] = field(default_factory=dict)
+    through: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +145,8 @@ def _plain_model(model: MadeWith) -> dict[str, Any]:
         plain["files"] = model.files_digest
     if model.vae is not None:
         plain["vae"] = {"name": model.vae.name, "sha256": model.vae.digest}
+    if model.through:
+        plain["through"] = model.through
     if model.noise:
         plain["noise"] = dict(model.noise)
     if model.loras:
@@ -180,7 +185,9 @@ def _record(value: object) -> Record:
 
 
 def _model(value: object) -> MadeWith:
-    plain = _object("a model", value, ("name", "sha256"), ("files", "vae", "noise", "loras"))
+    plain = _object(
+        "a model", value, ("name", "sha256"), ("files", "vae", "noise", "loras", "through")
+    )
     known = digest("the sha256 of a model", plain["sha256"])
     loras = plain.get("loras", [])
     if not isinstance(loras, list) or len(loras) > _MOST:
@@ -192,6 +199,7 @@ def _model(value: object) -> MadeWith:
         vae=_file("a vae", plain["vae"]) if "vae" in plain else None,
         loras=tuple(_lora(lora) for lora in loras),
         noise=_noise(plain.get("noise", {})),
+        through=_name("the program that ran a model", plain.get("through", "")),
     )
 
 

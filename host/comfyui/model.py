@@ -1,0 +1,303 @@
+"""A MODEL, CLIP and VAE of ComfyUI's, as the engine runs them.
+
+What ComfyUI does with a model takes part: patches of weights of every kind, quantised weights,
+patches of blocks, functions around the UNet, its own tokenizer and precision. Lanes, samplers,
+seeds and all that depends on them stay the engine's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+
+from ...core.engine.backend import Backend
+from ...core.errors import FailedImage, InvalidRequest
+from ...core.numerics import package_versions
+from ...core.out_of_memory import telling
+from ...core.request.record import MadeWith
+from ...core.request.size import PIXELS_PER_LATENT
+from ...core.text.encoder import CACHE_SIZE, Embedding
+from .model_identity import digest_of
+from .model_kind import check_kind, noise_of, patches_of
+from .model_text import ComfyText
+
+#: Arguments of diffusers' UNet that ComfyUI's has its own words for.
+_KNOWN = {"sample", "timestep", "encoder_hidden_states", "added_cond_kwargs"}
+_ADDED = {"time_ids", "text_embeds", "is_negative"}
+
+
+class ComfyModel(Backend):
+    """Runs the parts through ComfyUI, which moves their weights."""
+
+    offload = False
+    zeros_for_empty_prompt = False  # ComfyUI encodes the empty text
+    native_size = 1024
+    input_dtype = torch.float32
+
+    def __init__(self, model: Any, clip: Any, vae: Any, name: str) -> None:
+        """Take the parts as they are; what is changed about them later makes another.
+
+        Args:
+            model: a ModelPatcher of an SDXL.
+            clip: its CLIP.
+            vae: its VAE.
+            name: of the checkpoint, for people.
+
+        Raises:
+            UnsupportedModel: they are not SDXL's, or patched so that no image could depend on its
+                own request only.
+        """
+        check_kind(model, clip, vae)
+        # Copies, so that nobody else's patches come in; they share the weights.
+        self._patcher, self._clip, self._vae = model.clone(), clip.clone(), vae
+        self._base = model.model
+        self._name = name
+        self.scheduler_config = noise_of(self._sampling)
+        self._patches = patches_of(model)
+        self.device = model.load_device
+        self.dtype = model.get_model_object("manual_cast_dtype") or self._base.get_dtype()
+        self.vae_dtype = vae.vae_dtype
+        self.vae = vae.first_stage_model
+        self.digest = digest_of(self._patcher, self._clip, vae)
+        self.made_with = MadeWith(
+            name=name, digest=self.digest, files_digest=self.digest, through="ComfyUI"
+        )
+        self._memory = 0
+        self._is_loaded = False
+        self._alone = False
+        self._text = ComfyText(self._clip, self.device)
+        self._sizes = lru_cache(CACHE_SIZE)(partial(_size_embedding, self._base))
+
+    @property
+    def kernels(self) -> object:  # type: ignore[override]
+        """The model beneath, since patches of weights change none."""
+        return self if self._patches else self._base
+
+    @property
+    def _sampling(self) -> Any:
+        return self._patcher.get_model_object("model_sampling")
+
+    def reserve(self, memory: int) -> None:
+        """Have so many bytes free beside the UNet's weights when it is called."""
+        self._memory = memory
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """As ComfyUI begins and ends its own sampling."""
+        self._is_loaded = False
+        try:
+            yield
+        finally:
+            self._patcher.cleanup()
+
+    def attention(self) -> str:
+        """The name of ComfyUI's function, or torch's where that takes its place."""
+        return "sdpa" if _follows_memory() else f"comfyui {_attention().__name__}"
+
+    def libraries(self) -> Mapping[str, str]:
+        """Torch's and ComfyUI's."""
+        import comfyui_version
+
+        return {**package_versions("torch"), "comfyui": comfyui_version.__version__}
+
+    # Text
+
+    def count(self, prompt: str | None) -> int:
+        """As `ComfyText.count`."""
+        return self._text.count(prompt)
+
+    def check_clip_skip(self, clip_skip: int) -> None:
+        """As `ComfyText.check_clip_skip`."""
+        self._text.check_clip_skip(clip_skip)
+
+    def encode_text(self, prompt: str | None, *, chunks: int, clip_skip: int) -> Embedding:
+        """As `ComfyText.encode`."""
+        self._is_loaded = False  # ComfyUI may move the UNet out for it
+        return self._text.encode(prompt, chunks=chunks, clip_skip=clip_skip)
+
+    def inversions(self, prompts: Iterable[str]) -> Mapping[str, str]:
+        """As `ComfyText.inversions`."""
+        return self._text.inversions(prompts)
+
+    # UNet
+
+    @contextmanager
+    def each_row_alone(self, alone: bool) -> Iterator[None]:
+        """Within the block, a call of the engine's is a call of ComfyUI's for each row."""
+        before, self._alone = self._alone, alone
+        try:
+            yield
+        finally:
+            self._alone = before
+
+    def unet(self, call: Mapping[str, Any]) -> torch.Tensor:
+        """ComfyUI's patched model, as its own samplers call it.
+
+        Patches may ask for the step (`sigmas`), which to them is one for all rows. So with patches,
+        rows of one call are of one step: a call for each, in which the others are company.
+        """
+        added = call["added_cond_kwargs"]
+        if unknown := (call.keys() - _KNOWN) | (added.keys() - _ADDED):
+            raise InvalidRequest(
+                "images with nothing that only Load SDXL's models can do",
+                f"some with {', '.join(sorted(unknown))}",
+                "Use Load SDXL in place of Model From ComfyUI.",
+            )
+        self._load()
+        times = call["timestep"].float()
+        rows = [
+            call["sample"].float(),
+            call["encoder_hidden_states"],
+            self._vectors(added["text_embeds"], added["time_ids"]),
+            added["is_negative"],
+        ]
+        real = int(added["time_ids"].any(dim=1).sum())  # padding has no size, and comes last
+        if self._alone:
+            own = [self._call(times[k : k + 1], *[r[k : k + 1] for r in rows]) for k in range(real)]
+            return torch.cat([*own, *(torch.zeros_like(own[0]),) * (len(times) - real)])
+        if not self._patches:
+            return self._call(times, *rows)
+        result = torch.zeros_like(rows[0])
+        for time in times[:real].unique():
+            of_it = times == time
+            result[of_it] = self._call(time.expand(len(times)), *rows)[of_it]
+        return result
+
+    def _call(
+        self,
+        times: torch.Tensor,
+        sample: torch.Tensor,
+        embeds: torch.Tensor,
+        vectors: torch.Tensor,
+        is_negative: torch.Tensor,
+    ) -> torch.Tensor:
+        sampling = self._sampling
+        sigma = sampling.sigma(times).to(sample.device)
+        wide = sigma[:, None, None, None]
+        scale = (wide**2 + 1) ** 0.5
+        noisy = sample * scale
+        sides = [int(side) for side in is_negative]
+        options = {
+            **self._patcher.model_options["transformer_options"],
+            "cond_or_uncond": sides,
+            "uuids": [uuid.uuid4() for _ in sides],
+            "sigmas": sigma,
+        }
+        if _follows_memory():
+            options.setdefault("optimized_attention_override", _attend)
+        given = {"c_crossattn": embeds, "y": vectors, "transformer_options": options}
+        wrapper = self._patcher.model_options.get("model_function_wrapper")
+        if wrapper is None:
+            denoised = self._base.apply_model(noisy, sigma, **given)
+        else:
+            denoised = wrapper(
+                self._base.apply_model,
+                {"input": noisy, "timestep": sigma, "c": given, "cond_or_uncond": sides},
+            )
+        # Its guess of the image -> what the UNet said, as EPS and V_PREDICTION of ComfyUI have it.
+        if self.scheduler_config["prediction_type"] == "v_prediction":
+            return torch.as_tensor((sample / scale - denoised) * scale / wide)
+        return torch.as_tensor((noisy - denoised) / wide)
+
+    def _vectors(self, pooled: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+        own = [self._sizes(tuple(map(float, row))) for row in sizes.tolist()]
+        return torch.cat([pooled, torch.cat(own).to(pooled)], dim=1)
+
+    def _load(self) -> None:
+        """Have the UNet's weights on the device, all of them: with a part elsewhere bits differ."""
+        import comfy.model_management as manager
+
+        if self._is_loaded:
+            return
+        with telling("enough memory for the UNet's weights", "Close what else uses it."):
+            manager.load_models_gpu(
+                [self._patcher], memory_required=self._memory, force_full_load=True
+            )
+        self._patcher.pre_run()
+        self._is_loaded = True
+
+    # VAE
+
+    def encode_image(
+        self, pixels: torch.Tensor, tile: int | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """By its VAE, which gives the mean alone."""
+        image = pixels.movedim(-1, 0)[None]
+        own = self._through_vae("encode", image, tile)
+        mean = _finite(self._base.process_latent_in(own.float().cpu()), self.vae_dtype)
+        return mean, torch.zeros_like(mean)
+
+    def decode(self, latents: torch.Tensor, tile: int | None = None) -> torch.Tensor:
+        """By its VAE."""
+        _finite(latents, self.dtype)
+        own = self._base.process_latent_out(latents)
+        image = self._through_vae("decode", own, tile).float().cpu()
+        return _finite(image, self.vae_dtype)[0].movedim(0, -1).contiguous()
+
+    def _through_vae(self, way: str, given: torch.Tensor, tile: int | None) -> torch.Tensor:
+        """One call, of the whole image: where memory is short ComfyUI's own would take tiles."""
+        import comfy.model_management as manager
+
+        vae = self._vae
+        is_way_in = way == "encode"
+        self._is_loaded = False
+        if tile is not None and max(given.shape[2:]) * (1 if is_way_in else 8) > tile:
+            size = tile if is_way_in else tile // PIXELS_PER_LATENT
+            own = getattr(vae, f"{way}_tiled")
+            data = given.movedim(1, -1) if is_way_in else given
+            done = own(data, tile_x=size, tile_y=size, overlap=size // 4)
+            return torch.as_tensor(done if is_way_in else done.movedim(-1, 1))
+        needed = getattr(vae, f"memory_used_{way}")(given.shape, vae.vae_dtype)
+        with telling("enough memory for the VAE", "Set `vae_tile` to 512; it may give other bits."):
+            manager.load_models_gpu([vae.patcher], memory_required=needed, force_full_load=True)
+            ready = vae.process_input(given) if is_way_in else given
+            done = getattr(vae.first_stage_model, way)(ready.to(vae.device, vae.vae_dtype)).float()
+        return torch.as_tensor(done if is_way_in else vae.process_output(done))
+
+
+def _size_embedding(base: Any, sizes: tuple[float, ...]) -> torch.Tensor:
+    """What stands beside the pooled text for the sizes of a request: (1, D)."""
+    height, width, top, left, target_height, target_width = sizes
+    return torch.as_tensor(
+        base.encode_adm(
+            pooled_output=torch.zeros(1, 0),
+            width=width,
+            height=height,
+            crop_w=left,
+            crop_h=top,
+            target_width=target_width,
+            target_height=target_height,
+        )
+    )
+
+
+def _attention() -> Any:
+    import comfy.ldm.modules.attention as attention
+
+    return attention.optimized_attention
+
+
+def _follows_memory() -> bool:
+    """Whether ComfyUI's attention takes larger or smaller steps by the memory that is free now."""
+    return _attention().__name__ in ("attention_sub_quad", "attention_split")
+
+
+def _attend(_function: Any, *arguments: Any, **options: Any) -> Any:
+    import comfy.ldm.modules.attention as attention
+
+    return attention.attention_pytorch(*arguments, **options)
+
+
+def _finite(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    if not tensor.isfinite().all():
+        raise FailedImage(
+            "finite numbers for the image",
+            f"NaN or infinite ones, in {str(dtype).removeprefix('torch.')}",
+            "Try another VAE or checkpoint; without LoRAs, or with a lower cfg.",
+        )
+    return tensor
