@@ -73,7 +73,7 @@ class Host:
         """What `load_model` is told: `device`, `home`, and the `dtype` that auto stands for."""
         return {}
 
-    def own_model(self, model: Any, clip: Any, vae: Any, name: str) -> Backend:
+    def own_model(self, model: Any, clip: Any, vae: Any, name: str, *, unpromised: bool) -> Backend:
         """What the host's own loaders gave, as the engine runs it.
 
         Args:
@@ -81,6 +81,7 @@ class Host:
             clip: its text encoders.
             vae: its VAE.
             name: for people, of the file that it was loaded from.
+            unpromised: run it too if an image may depend on more than its request; records say so.
 
         Raises:
             InvalidWorkflow: the host has no loaders of its own.

@@ -45,6 +45,18 @@ class ModelFromComfyUI(BatchNode):
                 "clip": ("CLIP", {"tooltip": "Of the same loader, or of Load LoRA after it."}),
                 "vae": ("VAE", {"tooltip": "Of the same loader, or of Load VAE."}),
             },
+            "optional": {
+                "unpromised": (
+                    "BOOLEAN",
+                    {
+                        "default": False,
+                        "advanced": True,
+                        "tooltip": "Run patches too that can't be told apart, or by which images "
+                        "depend on each other. Otherwise they are refused by name. The files name "
+                        "them; such images may not come out the same again.",
+                    },
+                ),
+            },
             "hidden": {"prompt": "PROMPT", "unique_id": "UNIQUE_ID"},
         }
 
@@ -53,12 +65,13 @@ class ModelFromComfyUI(BatchNode):
         model: Any,
         clip: Any,
         vae: Any,
+        unpromised: bool = False,
         prompt: Mapping[str, Any] | None = None,
         unique_id: str | None = None,
     ) -> tuple[Backend]:
         """Take it as it is."""
         name = _name_in(prompt or {}, unique_id) or "a model of ComfyUI"
-        return (host.current().own_model(model, clip, vae, name),)
+        return (host.current().own_model(model, clip, vae, name, unpromised=unpromised),)
 
 
 def _name_in(graph: Mapping[str, Any], node_id: str | None) -> str:

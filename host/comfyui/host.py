@@ -155,11 +155,11 @@ class ComfyHost(Host):
             dtype = "bf16"
         return {"device": device, "home": manager.unet_offload_device(), "dtype": dtype}
 
-    def own_model(self, model: Any, clip: Any, vae: Any, name: str) -> Backend:
+    def own_model(self, model: Any, clip: Any, vae: Any, name: str, *, unpromised: bool) -> Backend:
         """A MODEL, CLIP and VAE."""
         from .model import ComfyModel
 
-        return ComfyModel(model, clip, vae, name)
+        return ComfyModel(model, clip, vae, name, unpromised=unpromised)
 
     @contextmanager
     def holding(self, model: Model | Backend, memory: int) -> Iterator[None]:

@@ -19,12 +19,14 @@ from ...core.engine.backend import Backend
 from ...core.errors import FailedImage, InvalidRequest
 from ...core.numerics import package_versions
 from ...core.out_of_memory import telling
+from ...core.pinning import pinned
 from ...core.request.record import MadeWith
 from ...core.request.size import PIXELS_PER_LATENT
 from ...core.text.encoder import CACHE_SIZE, Embedding
-from .model_identity import digest_of
+from .model_identity import Unknown, digest_of
 from .model_kind import check_kind, noise_of, patches_of
 from .model_text import ComfyText
+from .model_trial import company_matters
 
 #: Arguments of diffusers' UNet that ComfyUI's has its own words for.
 _KNOWN = {"sample", "timestep", "encoder_hidden_states", "added_cond_kwargs"}
@@ -39,7 +41,9 @@ class ComfyModel(Backend):
     native_size = 1024
     input_dtype = torch.float32
 
-    def __init__(self, model: Any, clip: Any, vae: Any, name: str) -> None:
+    def __init__(
+        self, model: Any, clip: Any, vae: Any, name: str, *, unpromised: bool = False
+    ) -> None:
         """Take the parts as they are; what is changed about them later makes another.
 
         Args:
@@ -47,31 +51,52 @@ class ComfyModel(Backend):
             clip: its CLIP.
             vae: its VAE.
             name: of the checkpoint, for people.
+            unpromised: run patches too with which an image may depend on more than its request,
+                or that have no content to tell them apart by; records name them.
 
         Raises:
-            UnsupportedModel: they are not SDXL's, or patched so that no image could depend on its
-                own request only.
+            UnsupportedModel: they are not SDXL's, or patched in such a way.
         """
         check_kind(model, clip, vae)
         # Copies, so that nobody else's patches come in; they share the weights.
         self._patcher, self._clip, self._vae = model.clone(), clip.clone(), vae
         self._base = model.model
-        self._name = name
         self.scheduler_config = noise_of(self._sampling)
         self._patches = patches_of(model)
         self.device = model.load_device
         self.dtype = model.get_model_object("manual_cast_dtype") or self._base.get_dtype()
         self.vae_dtype = vae.vae_dtype
         self.vae = vae.first_stage_model
-        self.digest = digest_of(self._patcher, self._clip, vae)
-        self.made_with = MadeWith(
-            name=name, digest=self.digest, files_digest=self.digest, through="ComfyUI"
-        )
         self._memory = 0
         self._is_loaded = False
         self._alone = False
         self._text = ComfyText(self._clip, self.device)
         self._sizes = lru_cache(CACHE_SIZE)(partial(_size_embedding, self._base))
+        unknown = Unknown(unpromised)
+        digest = digest_of(self._patcher, self._clip, vae, unknown)
+        with pinned(self.device):
+            if self._patches and self._company_matters():
+                unknown.note(
+                    "patches of which each takes a row of a call for itself",
+                    ", ".join(self._patches),
+                )
+        # What cannot be told apart is like nothing else, so that no store gives one for another.
+        self.digest = f"{uuid.uuid4().hex}{digest[32:]}" if unknown.names else digest
+        self.made_with = MadeWith(
+            name=name,
+            digest=self.digest,
+            files_digest=self.digest,
+            through="ComfyUI",
+            unpromised=tuple(unknown.names),
+        )
+
+    def _company_matters(self) -> bool:
+        embeds, pooled = self.encode_text("", chunks=1, clip_skip=0)
+        side = float(self.native_size)
+        vectors = self._vectors(pooled, torch.tensor([[side, side, 0, 0, side, side]]))
+        with self.running():
+            self._load()
+            return company_matters(self._call, embeds, vectors)
 
     @property
     def kernels(self) -> object:  # type: ignore[override]

@@ -19,6 +19,8 @@ import torch
 
 from ...core.errors import UnsupportedModel
 
+_TELLING = "a model of which all can be told apart by its content"
+
 #: What is told by its text.
 _PLAIN = (
     *(type(None), bool, int, float, complex, str, bytes, Enum, range, slice),
@@ -29,18 +31,48 @@ _PLAIN = (
 _read: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
 
 
-def digest_of(model: Any, clip: Any, vae: Any) -> str:
+class Unknown:
+    """What of a model cannot be promised.
+
+    Attributes:
+        names: of it, as far as it was let pass.
+    """
+
+    def __init__(self, is_allowed: bool) -> None:
+        """Let it pass, or refuse it."""
+        self._is_allowed = is_allowed
+        self.names: list[str] = []
+
+    def note(self, expected: str, got: str) -> None:
+        """Take note of something.
+
+        Raises:
+            UnsupportedModel: it is not to pass.
+        """
+        if not self._is_allowed:
+            raise UnsupportedModel(
+                expected,
+                got,
+                "Take that node out from before Model From ComfyUI, or turn on `unpromised` there: "
+                "then it is written into the files.",
+            )
+        if got not in self.names:
+            self.names.append(got)
+
+
+def digest_of(model: Any, clip: Any, vae: Any, unknown: Unknown) -> str:
     """SHA-256 over all of them, in hexadecimal.
 
     Args:
         model: a ModelPatcher.
         clip: a CLIP.
         vae: a VAE.
+        unknown: is told what has no content to tell it apart by.
 
     Raises:
-        UnsupportedModel: something of them has no content that can be told.
+        UnsupportedModel: as `Unknown.note`.
     """
-    content = _Content()
+    content = _Content(unknown)
     content.add("unet", model.model.model_config.unet_config)
     _add_patcher(content, model)
     _add_patcher(content, clip.patcher)
@@ -58,18 +90,18 @@ def digest_of(model: Any, clip: Any, vae: Any) -> str:
 
 
 def _add_patcher(content: _Content, patcher: Any) -> None:
-    content.add("weights", _weights(patcher))
+    content.add("weights", _weights(patcher, content))
     content.add("patches", patcher.patches)
     content.add("objects", patcher.object_patches)
     content.add("around weights", getattr(patcher, "weight_wrapper_patches", {}))
     content.add("options", patcher.model_options)
 
 
-def _weights(patcher: Any) -> str:
+def _weights(patcher: Any, whole: _Content) -> str:
     """Of the weights beneath the patches, which lie in ComfyUI's backup while it is patched."""
     module = patcher.model
     if module not in _read:
-        content = _Content()
+        content = _Content(whole.unknown)
         content.add("class", _name(type(module)))
         for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()]):
             kept = patcher.backup.get(name)
@@ -83,7 +115,8 @@ def _weights(patcher: Any) -> str:
 class _Content:
     """Takes in values by what they hold."""
 
-    def __init__(self) -> None:
+    def __init__(self, unknown: Unknown) -> None:
+        self.unknown = unknown
         self._sha256 = hashlib.sha256()
         self._within: list[int] = []
 
@@ -138,11 +171,7 @@ class _Content:
         elif hasattr(value, "__dict__") and type(value).__module__ != "builtins":
             self._add(vars(value), f"{place} ({_name(type(value))})")
         else:
-            raise UnsupportedModel(
-                "a model of which all can be told apart by its content",
-                f"a {_name(type(value))} in its {place}",
-                "Take the node out that put it there, from before Model From ComfyUI.",
-            )
+            self.unknown.note(_TELLING, f"a {_name(type(value))} in its {place}")
 
     def _add_all(self, values: Any, place: str) -> None:
         for value in values:
@@ -151,9 +180,8 @@ class _Content:
     def _add_tensor(self, tensor: torch.Tensor, place: str) -> None:
         self._tell("tensor", f"{_name(type(tensor))} {tensor.dtype} {tuple(tensor.shape)}")
         if tensor.is_meta:
-            raise UnsupportedModel(
-                "a model whose weights can be read", f"none for {place}", "Load it another way."
-            )
+            self.unknown.note(_TELLING, f"numbers of {place} that lie nowhere")
+            return
         # Kinds of their own, such as quantised ones, say in attributes what their numbers mean.
         if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
             self._add_all(sorted(vars(tensor).items()), place)
