@@ -6,6 +6,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -290,8 +291,8 @@ class Engine:
                     parts.append(_rows(lane))
             predictions = self._denoise(Rows.joined(parts), geometry)
             own = torch.split(predictions, [len(part) for part in parts])
-            for lane, prediction in zip(taking, own, strict=True):
-                lane.advance(prediction)
+            for lane, rows, prediction in zip(taking, parts, own, strict=True):
+                lane.advance(prediction, partial(self._backend.guide, rows))
         return len(taking)
 
     def _encode_image(self, request: SizedRequest) -> tuple[torch.Tensor, torch.Tensor] | None:

@@ -16,17 +16,19 @@ from typing import Any
 import torch
 
 from ...core.engine.backend import Backend
-from ...core.errors import FailedImage, InvalidRequest
+from ...core.engine.rows import Rows
+from ...core.errors import InvalidRequest
 from ...core.numerics import package_versions
 from ...core.out_of_memory import telling
 from ...core.pinning import pinned
 from ...core.request.record import MadeWith
-from ...core.request.size import PIXELS_PER_LATENT
 from ...core.text.encoder import CACHE_SIZE, Embedding
+from .model_guidance import conditions, guidance
 from .model_identity import Unknown, digest_of
-from .model_kind import check_kind, noise_of, patches_of
+from .model_kind import GUIDING, check_kind, noise_of, patches_of
 from .model_text import ComfyText
 from .model_trial import company_matters
+from .model_vae import ComfyVAE, check_finite
 
 #: Arguments of diffusers' UNet that ComfyUI's has its own words for.
 _KNOWN = {"sample", "timestep", "encoder_hidden_states", "added_cond_kwargs"}
@@ -59,10 +61,11 @@ class ComfyModel(Backend):
         """
         check_kind(model, clip, vae)
         # Copies, so that nobody else's patches come in; they share the weights.
-        self._patcher, self._clip, self._vae = model.clone(), clip.clone(), vae
+        self._patcher, own_clip = model.clone(), clip.clone()
         self._base = model.model
         self.scheduler_config = noise_of(self._sampling)
         self._patches = patches_of(model)
+        self._guides = patches_of(model, GUIDING)
         self.device = model.load_device
         self.dtype = model.get_model_object("manual_cast_dtype") or self._base.get_dtype()
         self.vae_dtype = vae.vae_dtype
@@ -70,10 +73,11 @@ class ComfyModel(Backend):
         self._memory = 0
         self._is_loaded = False
         self._alone = False
-        self._text = ComfyText(self._clip, self.device)
+        self._text = ComfyText(own_clip, self.device)
+        self._pixels = ComfyVAE(vae)
         self._sizes = lru_cache(CACHE_SIZE)(partial(_size_embedding, self._base))
         unknown = Unknown(unpromised)
-        digest = digest_of(self._patcher, self._clip, vae, unknown)
+        digest = digest_of(self._patcher, own_clip, vae, unknown)
         with pinned(self.device):
             if self._patches and self._company_matters():
                 unknown.note(
@@ -207,14 +211,11 @@ class ComfyModel(Backend):
         scale = (wide**2 + 1) ** 0.5
         noisy = sample * scale
         sides = [int(side) for side in is_negative]
-        options = {
-            **self._patcher.model_options["transformer_options"],
+        options = self._transformer_options() | {
             "cond_or_uncond": sides,
             "uuids": [uuid.uuid4() for _ in sides],
             "sigmas": sigma,
         }
-        if _follows_memory():
-            options.setdefault("optimized_attention_override", _attend)
         given = {"c_crossattn": embeds, "y": vectors, "transformer_options": options}
         wrapper = self._patcher.model_options.get("model_function_wrapper")
         if wrapper is None:
@@ -224,10 +225,47 @@ class ComfyModel(Backend):
                 self._base.apply_model,
                 {"input": noisy, "timestep": sigma, "c": given, "cond_or_uncond": sides},
             )
-        # Its guess of the image -> what the UNet said, as EPS and V_PREDICTION of ComfyUI have it.
+        return self._said(noisy, denoised, wide)
+
+    def _transformer_options(self) -> dict[str, Any]:
+        options = dict(self._patcher.model_options["transformer_options"])
+        if _follows_memory():
+            options.setdefault("optimized_attention_override", _attend)
+        return options
+
+    def _said(
+        self, noisy: torch.Tensor, denoised: torch.Tensor, sigma: torch.Tensor
+    ) -> torch.Tensor:
+        """The guess of an image -> what the UNet said, as ComfyUI's EPS and V_PREDICTION."""
         if self.scheduler_config["prediction_type"] == "v_prediction":
-            return torch.as_tensor((sample / scale - denoised) * scale / wide)
-        return torch.as_tensor((noisy - denoised) / wide)
+            variance = sigma**2 + 1
+            return (noisy / variance - denoised) * variance**0.5 / sigma
+        return (noisy - denoised) / sigma
+
+    def guide(self, rows: Rows, predictions: torch.Tensor, scale: float) -> torch.Tensor:
+        """By the functions that are patched in place of guidance, or after it."""
+        if not self._guides:
+            return super().guide(rows, predictions, scale)
+        self._load()
+        call = rows.call(self.device, self.input_dtype)
+        added = call["added_cond_kwargs"]
+        vectors = self._vectors(added["text_embeds"], added["time_ids"])
+        sampling = self._sampling
+        sigma = sampling.sigma(call["timestep"].float()[:1]).to(self.device)
+        wide = sigma[:, None, None, None]
+        noisy = call["sample"][:1] * (wide**2 + 1) ** 0.5
+        outputs = predictions.to(self.device)
+        guesses = [sampling.calculate_denoised(sigma, out[None], noisy) for out in outputs]
+        guided = guidance(
+            self._base,
+            self._patcher.model_options | {"transformer_options": self._transformer_options()},
+            [conditions(*own) for own in zip(call["encoder_hidden_states"], vectors, strict=True)],
+            guesses,
+            noisy,
+            sigma,
+            scale,
+        )
+        return self._said(noisy, guided, wide).float().cpu()
 
     def _vectors(self, pooled: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
         own = [self._sizes(tuple(map(float, row))) for row in sizes.tolist()]
@@ -252,37 +290,15 @@ class ComfyModel(Backend):
         self, pixels: torch.Tensor, tile: int | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """By its VAE, which gives the mean alone."""
-        image = pixels.movedim(-1, 0)[None]
-        own = self._through_vae("encode", image, tile)
-        mean = _finite(self._base.process_latent_in(own.float().cpu()), self.vae_dtype)
+        self._is_loaded = False  # as for text
+        mean = self._base.process_latent_in(self._pixels.encode(pixels, tile))
         return mean, torch.zeros_like(mean)
 
     def decode(self, latents: torch.Tensor, tile: int | None = None) -> torch.Tensor:
         """By its VAE."""
-        _finite(latents, self.dtype)
-        own = self._base.process_latent_out(latents)
-        image = self._through_vae("decode", own, tile).float().cpu()
-        return _finite(image, self.vae_dtype)[0].movedim(0, -1).contiguous()
-
-    def _through_vae(self, way: str, given: torch.Tensor, tile: int | None) -> torch.Tensor:
-        """One call, of the whole image: where memory is short ComfyUI's own would take tiles."""
-        import comfy.model_management as manager
-
-        vae = self._vae
-        is_way_in = way == "encode"
         self._is_loaded = False
-        if tile is not None and max(given.shape[2:]) * (1 if is_way_in else 8) > tile:
-            size = tile if is_way_in else tile // PIXELS_PER_LATENT
-            own = getattr(vae, f"{way}_tiled")
-            data = given.movedim(1, -1) if is_way_in else given
-            done = own(data, tile_x=size, tile_y=size, overlap=size // 4)
-            return torch.as_tensor(done if is_way_in else done.movedim(-1, 1))
-        needed = getattr(vae, f"memory_used_{way}")(given.shape, vae.vae_dtype)
-        with telling("enough memory for the VAE", "Set `vae_tile` to 512; it may give other bits."):
-            manager.load_models_gpu([vae.patcher], memory_required=needed, force_full_load=True)
-            ready = vae.process_input(given) if is_way_in else given
-            done = getattr(vae.first_stage_model, way)(ready.to(vae.device, vae.vae_dtype)).float()
-        return torch.as_tensor(done if is_way_in else vae.process_output(done))
+        check_finite(latents, "latents", self.dtype)
+        return self._pixels.decode(self._base.process_latent_out(latents), tile)
 
 
 def _size_embedding(base: Any, sizes: tuple[float, ...]) -> torch.Tensor:
@@ -316,13 +332,3 @@ def _attend(_function: Any, *arguments: Any, **options: Any) -> Any:
     import comfy.ldm.modules.attention as attention
 
     return attention.attention_pytorch(*arguments, **options)
-
-
-def _finite(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    if not tensor.isfinite().all():
-        raise FailedImage(
-            "finite numbers for the image",
-            f"NaN or infinite ones, in {str(dtype).removeprefix('torch.')}",
-            "Try another VAE or checkpoint; without LoRAs, or with a lower cfg.",
-        )
-    return tensor

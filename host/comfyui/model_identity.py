@@ -13,6 +13,7 @@ from collections.abc import Mapping, Set
 from enum import Enum
 from functools import partial
 from typing import Any
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import torch
@@ -135,6 +136,8 @@ class _Content:
     def _add(self, value: Any, place: str) -> None:
         if isinstance(value, torch.Tensor):
             self._add_tensor(value, place)
+        elif isinstance(value, UUID):  # a name for a moment
+            self._tell("uuid", "")
         elif isinstance(value, _PLAIN):
             self._tell(type(value).__name__, repr(value))
         elif isinstance(value, type | types.ModuleType | types.BuiltinFunctionType):

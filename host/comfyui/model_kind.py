@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from ...core.errors import UnsupportedModel
@@ -10,6 +11,9 @@ from ...core.samplers.levels import Levels
 
 #: Options of a model that change what its UNet says, each row for itself, as far as is known.
 _OF_THE_UNET = ("model_function_wrapper", "transformer_options")
+
+#: Options that guide each image by functions of their own.
+GUIDING = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
 
 #: What a model may carry that decides over more than one call, and what it is.
 _COUPLING = {
@@ -68,9 +72,10 @@ def check_kind(model: Any, clip: Any, vae: Any) -> None:
         _refuse("a CLIP that stays the same", "one with hooks", "Take the hooks out.")
 
 
-def patches_of(model: Any) -> tuple[str, ...]:
-    """Names of the functions that take part in its UNet calls."""
-    return tuple(sorted({_name_of(one) for one in _functions(model)}))
+def patches_of(model: Any, options: Iterable[str] = _OF_THE_UNET) -> tuple[str, ...]:
+    """Names of the functions in some options, by default of those that are part of UNet calls."""
+    given = {name: model.model_options.get(name) for name in options}
+    return tuple(sorted({_name_of(one) for one in _functions(given)}))
 
 
 def noise_of(sampling: Any) -> dict[str, Any]:
@@ -119,9 +124,9 @@ def _check_run(model: Any) -> None:
             continue
         if name in _COUPLING:
             _refuse(*_what(_COUPLING[name], name))
-        if name.startswith("sampler_") or callable(value):
+        if name not in GUIDING and callable(value):
             names = ", ".join(sorted({*_names_in(value)}))
-            _refuse(*_what("functions in place of Batch Generate's own guidance", names))
+            _refuse(*_what("functions in place of Batch Generate's own calls", names))
     options = model.model_options["transformer_options"]
     for name in ("wrappers", "callbacks"):
         if found := sorted({*_names_in(options.get(name))}):
@@ -145,17 +150,13 @@ def _names_in(value: Any) -> list[str]:
     return [] if value is None else [_name_of(value)]
 
 
-def _functions(model: Any) -> list[Any]:
-    """What can be called among a model's options."""
-
-    def within(value: Any) -> list[Any]:
-        if isinstance(value, dict):
-            return [one for part in value.values() for one in within(part)]
-        if isinstance(value, list | tuple):
-            return [one for part in value for one in within(part)]
-        return [value] if callable(value) else []
-
-    return within({name: model.model_options.get(name) for name in _OF_THE_UNET})
+def _functions(value: Any) -> list[Any]:
+    """What can be called in a value of dictionaries and lists."""
+    if isinstance(value, dict):
+        return [one for part in value.values() for one in _functions(part)]
+    if isinstance(value, list | tuple):
+        return [one for part in value for one in _functions(part)]
+    return [value] if callable(value) else []
 
 
 def _name_of(value: Any) -> str:
