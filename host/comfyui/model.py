@@ -24,10 +24,10 @@ from ...core.pinning import pinned
 from ...core.request.record import MadeWith
 from ...core.text.encoder import CACHE_SIZE, Embedding
 from .model_guidance import conditions, guidance
-from .model_identity import Unknown, digest_of
+from .model_identity import Unknown, digest_of, state_of
 from .model_kind import GUIDING, check_kind, noise_of, patches_of
 from .model_text import ComfyText
-from .model_trial import company_matters
+from .model_trial import try_patches
 from .model_vae import ComfyVAE, check_finite
 
 #: Arguments of diffusers' UNet that ComfyUI's has its own words for.
@@ -78,12 +78,8 @@ class ComfyModel(Backend):
         self._sizes = lru_cache(CACHE_SIZE)(partial(_size_embedding, self._base))
         unknown = Unknown(unpromised)
         digest = digest_of(self._patcher, own_clip, vae, unknown)
-        with pinned(self.device):
-            if self._patches and self._company_matters():
-                unknown.note(
-                    "patches of which each takes a row of a call for itself",
-                    ", ".join(self._patches),
-                )
+        if self._patches:
+            self._try_patches(unknown)
         # What cannot be told apart is like nothing else, so that no store gives one for another.
         self.digest = f"{uuid.uuid4().hex}{digest[32:]}" if unknown.names else digest
         self.made_with = MadeWith(
@@ -94,13 +90,15 @@ class ComfyModel(Backend):
             unpromised=tuple(unknown.names),
         )
 
-    def _company_matters(self) -> bool:
-        embeds, pooled = self.encode_text("", chunks=1, clip_skip=0)
+    def _try_patches(self, unknown: Unknown) -> None:
         side = float(self.native_size)
-        vectors = self._vectors(pooled, torch.tensor([[side, side, 0, 0, side, side]]))
-        with self.running():
+        with pinned(self.device), self.running():
+            embeds, pooled = self.encode_text("", chunks=1, clip_skip=0)
+            vectors = self._vectors(pooled, torch.tensor([[side, side, 0, 0, side, side]]))
             self._load()
-            return company_matters(self._call, embeds, vectors)
+            state = partial(state_of, self._patcher)
+            if expected := try_patches(self._call, state, embeds, vectors):
+                unknown.note(expected, ", ".join(self._patches))
 
     @property
     def kernels(self) -> object:  # type: ignore[override]

@@ -32,6 +32,13 @@ _PLAIN = (
 _read: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
 
 
+def state_of(model: Any) -> str:
+    """SHA-256 of what a ModelPatcher's functions hold now, but for what can't be told apart."""
+    content = _Content(Unknown(is_allowed=True))
+    content.add("options", model.model_options)
+    return content.digest()
+
+
 class Unknown:
     """What of a model cannot be promised.
 

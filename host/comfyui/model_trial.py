@@ -1,4 +1,4 @@
-"""Whether what takes part in a model's UNet calls takes each row of a call for itself."""
+"""Whether patches of a model take each row of a UNet call, and each call, for itself."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ _STEP = 500.0
 Call = Callable[..., torch.Tensor]
 
 
-def company_matters(call: Call, embeds: torch.Tensor, vectors: torch.Tensor) -> bool:
-    """Whether a row's bits differ beside other rows, or from one call to the next.
+def try_patches(
+    call: Call, state: Callable[[], str], embeds: torch.Tensor, vectors: torch.Tensor
+) -> str:
+    """What should be and is not: of patches whose rows depend on anything else; empty if all is.
 
     Args:
         call: of steps (R,), latents (R, 4, h, w), embeddings (R, T, C), vectors (R, D) and sides
             (R,) -> (R, 4, h, w).
+        state: what the patches hold at the moment.
         embeds: (1, T, C), of any prompt, on the device.
         vectors: (1, D), of any size, likewise.
     """
+    was = torch.get_rng_state()
     draw = torch.Generator().manual_seed(0)
 
     def drawn(like: torch.Tensor) -> torch.Tensor:
@@ -38,11 +42,16 @@ def company_matters(call: Call, embeds: torch.Tensor, vectors: torch.Tensor) -> 
     other = [-part for part in first]
     expected = call(steps, *first, sides)
     if not torch.equal(call(steps, *first, sides), expected):
-        return True
+        return "patches that give the same for the same"
+    held = state()
     for place in (0, _ROWS - 1):
         mixed = [part.clone() for part in other]
         for part, own in zip(mixed, first, strict=True):
             part[place] = own[place]
         if not torch.equal(call(steps, *mixed, sides)[place], expected[place]):
-            return True
-    return False
+            return "patches of which each takes a row of a call for itself"
+    if state() != held:
+        return "patches that keep nothing from one call of the UNet to the next"
+    if not torch.equal(torch.get_rng_state(), was):
+        return "patches that draw nothing from a generator for all"
+    return ""
