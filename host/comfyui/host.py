@@ -168,13 +168,11 @@ class ComfyHost(Host):
         from .memory import hold, release
         from .model import ComfyModel
 
-        if isinstance(model, ComfyModel):  # ComfyUI's already
-            model.reserve(memory)
-        if not isinstance(model, Model):
-            yield
-            return
         try:
-            hold(model, memory)
+            if isinstance(model, Model):
+                hold(model, memory)
+            elif isinstance(model, ComfyModel):  # ComfyUI's already
+                model.reserve(memory)
             yield
         except OutOfMemory:
             release(model)

@@ -38,7 +38,7 @@ _ADDED = {"time_ids", "text_embeds", "is_negative"}
 class ComfyModel(Backend):
     """Runs the parts through ComfyUI, which moves their weights."""
 
-    offload = False
+    offload = True  # ComfyUI moves the parts, each when it is at work
     zeros_for_empty_prompt = False  # ComfyUI encodes the empty text
     native_size = 1024
     input_dtype = torch.float32

@@ -103,6 +103,7 @@ def _add_patcher(content: _Content, patcher: Any) -> None:
     content.add("objects", patcher.object_patches)
     content.add("around weights", getattr(patcher, "weight_wrapper_patches", {}))
     content.add("options", patcher.model_options)
+    content.add("callbacks", patcher.callbacks)
 
 
 def _weights(patcher: Any, whole: _Content) -> str:

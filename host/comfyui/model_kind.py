@@ -28,7 +28,6 @@ _OF_A_RUN = {
     "injections": "modules that are put in for the length of a run",
     "additional_models": "further models",
     "wrappers": "functions around the whole of ComfyUI's sampling",
-    "callbacks": "functions that are called in the course of ComfyUI's sampling",
 }
 
 
@@ -61,12 +60,13 @@ def check_kind(model: Any, clip: Any, vae: Any) -> None:
         _refuse("an SDXL model with SDXL's latents", name, "Load another checkpoint.")
     encoders = getattr(clip, "cond_stage_model", None)
     if not (hasattr(encoders, "clip_l") and hasattr(encoders, "clip_g")):
-        name = type(encoders).__name__
+        name = type(encoders).__name__ if encoders else "none"
         _refuse("SDXL's two text encoders", name, "Wire CLIP from the same loader as MODEL.")
-    shape = vae.latent_channels, vae.latent_dim, vae.downscale_ratio
+    first = getattr(vae, "first_stage_model", None)
+    shape = first and (vae.latent_channels, vae.latent_dim, vae.downscale_ratio)
     if shape != (4, 2, 8):
-        name = type(vae.first_stage_model).__name__
-        _refuse("an SDXL VAE", f"a {name}", "Wire VAE from the same loader as MODEL.")
+        name = type(first).__name__ if first else "none"
+        _refuse("an SDXL VAE", name, "Wire VAE from the same loader as MODEL, or of Load VAE.")
     _check_run(model)
     if clip.patcher.forced_hooks is not None or clip.apply_hooks_to_conds:
         _refuse("a CLIP that stays the same", "one with hooks", "Take the hooks out.")
@@ -127,10 +127,11 @@ def _check_run(model: Any) -> None:
         if name not in GUIDING and callable(value):
             names = ", ".join(sorted({*_names_in(value)}))
             _refuse(*_what("functions in place of Batch Generate's own calls", names))
+    # Those around loading and the whole of a run are called; this one is told of steps.
+    stepwise = model.callbacks.get("on_prepare_state")
     options = model.model_options["transformer_options"]
-    for name in ("wrappers", "callbacks"):
-        if found := sorted({*_names_in(options.get(name))}):
-            _refuse(*_what(_OF_A_RUN[name], ", ".join(found)))
+    if found := sorted({*_names_in([stepwise, options.get("wrappers"), options.get("callbacks")])}):
+        _refuse(*_what("functions that follow ComfyUI's sampling", ", ".join(found)))
 
 
 def _what(what: str, names: str) -> tuple[str, str, str]:
