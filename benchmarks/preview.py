@@ -13,8 +13,9 @@ import argparse
 import io
 import time
 from statistics import median
+from typing import Any
 
-from batch_sdxl.core import Engine, ImageRequest, Model, Progress, SizedRequest, load_model
+from batch_sdxl.core import Engine, ImageRequest, Progress, SizedRequest, load_model
 from batch_sdxl.core.engine.preview import BatchPreview
 from batch_sdxl.core.numerics import device_class
 
@@ -79,5 +80,5 @@ def _make(
     return time.perf_counter() - begin, looking, sheets
 
 
-def _preview(model: Model, requests: list[SizedRequest]) -> BatchPreview:
+def _preview(model: Any, requests: list[SizedRequest]) -> BatchPreview:
     return BatchPreview(model, [(r.width, r.height) for r in requests])

@@ -174,6 +174,14 @@ class Replay:
         )
 
     def _engine(self, record: Record, beside: Path) -> Engine:
+        if record.model.through:
+            raise ModelNotFound(
+                "a model that is loaded from files",
+                f"{record.model.name}, run through {record.model.through}: not checked here",
+                f"Make it again there: the file holds its graph, if {record.model.through} saved "
+                "it with one.",
+            )
+
         def find(kind: str, name: str, sha256: str) -> Path:
             return self._finder.weights(kind, f"{name}.safetensors", sha256, beside, digest_file)
 

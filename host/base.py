@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import InvalidWorkflow
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..core.engine.backend import Backend
     from ..core.models.model import Model
     from ..core.store.store import ImageStore
 
@@ -70,12 +73,32 @@ class Host:
         """What `load_model` is told: `device`, `home`, and the `dtype` that auto stands for."""
         return {}
 
+    def own_model(self, model: Any, clip: Any, vae: Any, name: str, *, unpromised: bool) -> Backend:
+        """What the host's own loaders gave, as the engine runs it.
+
+        Args:
+            model: its UNet and what is patched about it.
+            clip: its text encoders.
+            vae: its VAE.
+            name: for people, of the file that it was loaded from.
+            unpromised: run it too if an image may depend on more than its request; records say so.
+
+        Raises:
+            InvalidWorkflow: the host has no loaders of its own.
+            UnsupportedModel: it is not one that the engine can run.
+        """
+        raise InvalidWorkflow(
+            "ComfyUI, whose loaders the model comes from",
+            "another program",
+            "Run it there, or load the model with Load SDXL.",
+        )
+
     @contextmanager
-    def holding(self, model: Model, memory: int) -> Iterator[None]:
+    def holding(self, model: Model | Backend, memory: int) -> Iterator[None]:
         """Have a model's weights on its device within the block.
 
         Args:
-            model: of Load SDXL or Apply LoRA.
+            model: of Load SDXL or Apply LoRA, or of `own_model`.
             memory: bytes that the block needs beside the weights.
 
         Raises:

@@ -9,6 +9,7 @@ from .batch_generate import BatchGenerate
 from .contact_sheet import ContactSheet
 from .load_image_batch import LoadImageBatch
 from .load_sdxl import LoadSDXL
+from .model_from_comfyui import ModelFromComfyUI
 from .prompt_list import PromptList
 from .prompt_settings import PromptSettings
 from .prompts_to_conditioning import PromptsToConditioning
@@ -33,6 +34,7 @@ NODE_CLASS_MAPPINGS: dict[str, type[Any]] = {
     "BatchSDXL_ContactSheet": ContactSheet,
     "BatchSDXL_PromptsToConditioning": PromptsToConditioning,
     "BatchSDXL_SeedsToNoise": SeedsToNoise,
+    "BatchSDXL_ModelFromComfyUI": ModelFromComfyUI,
 }
 
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -49,4 +51,5 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "BatchSDXL_ContactSheet": "Contact Sheet",
     "BatchSDXL_PromptsToConditioning": "Prompts to Conditioning",
     "BatchSDXL_SeedsToNoise": "Seeds to Noise",
+    "BatchSDXL_ModelFromComfyUI": "Model From ComfyUI",
 }

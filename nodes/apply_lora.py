@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..core.errors import UnsupportedModel
 from ..host import host
 from ..host.types import MODEL, BatchNode, Inputs
 
 if TYPE_CHECKING:
+    from ..core.engine.backend import Backend
     from ..core.models.model import Model
 
 
@@ -75,7 +77,7 @@ class ApplyLora(BatchNode):
 
     def run(
         self,
-        model: Model,
+        model: Model | Backend,
         lora_name: str,
         strength_model: float,
         strength_clip: float,
@@ -83,6 +85,13 @@ class ApplyLora(BatchNode):
     ) -> tuple[Model]:
         """Apply it."""
         from ..core.models.lora import apply_lora
+        from ..core.models.model import Model
 
+        if not isinstance(model, Model):
+            raise UnsupportedModel(
+                "a model of Load SDXL or Apply LoRA",
+                "one of Model From ComfyUI",
+                "Put ComfyUI's own Load LoRA in front of that.",
+            )
         path = host.current().file_path("loras", lora_name)
         return (apply_lora(model, path, strength_model, strength_clip, skip_unknown=skip_unknown),)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..core.errors import BatchSDXLError, InvalidImage
+from ..core.errors import BatchSDXLError, InvalidImage, InvalidRequest
 from ..core.images.source import SourceImage, read_image
+from ..core.prompts.columns import with_columns
 from ..core.prompts.plan import plan, summary
 from ..core.prompts.prompt import Prompt
+from ..core.prompts.prompt_list import text_prompt
 from ..core.request.combine import COMBINATIONS
 from ..core.request.image_request import ImageRequest
 from ..core.request.text import EMPTY_NEGATIVES
@@ -53,8 +55,11 @@ class BatchGenerate(BatchNode):
         size = {"default": 0, "min": 0, "max": 16384, "step": 8}
         return {
             "required": {
-                "model": (MODEL, {"tooltip": "Of Load SDXL."}),
-                "prompts": (PROMPTS, {"tooltip": "Of Prompt List."}),
+                "model": (MODEL, {"tooltip": "Of Load SDXL, or Model From ComfyUI."}),
+                "prompts": (
+                    f"{PROMPTS},STRING",
+                    {"tooltip": "Of Prompt List; or texts, each of them one prompt."},
+                ),
                 "width": (
                     "INT",
                     {
@@ -70,7 +75,8 @@ class BatchGenerate(BatchNode):
                         "default": 20,
                         "min": 1,
                         "max": 10_000,
-                        "tooltip": "Denoising steps; more are slower and often finer.",
+                        "tooltip": "Denoising steps; more are slower and often finer. A list has "
+                        "one for each prompt.",
                     },
                 ),
                 "cfg": (
@@ -82,7 +88,8 @@ class BatchGenerate(BatchNode):
                         "step": 0.1,
                         "round": 0.01,
                         "tooltip": "Guidance scale: how closely to follow the prompt. "
-                        "Up to 1 turns guidance and the negative prompt off, in half the time.",
+                        "Up to 1 turns guidance and the negative prompt off, in half the time. A "
+                        "list has one for each prompt.",
                     },
                 ),
                 "sampler_name": (list(SAMPLERS), {"tooltip": "The method of the steps."}),
@@ -100,7 +107,7 @@ class BatchGenerate(BatchNode):
                         "round": 0.001,
                         "tooltip": "With input images only: the share of the steps that is run. "
                         "Small stays near the image. (Not ComfyUI's denoise, which keeps the "
-                        "number of steps.)",
+                        "number of steps.) A list has one for each prompt.",
                     },
                 ),
                 "combine": (
@@ -114,10 +121,10 @@ class BatchGenerate(BatchNode):
             },
             "optional": {
                 "seeds": (
-                    SEEDS,
+                    f"{SEEDS},INT",
                     {
-                        "tooltip": "Of Seed List. They win over seeds that the prompts' own rows "
-                        "have; without them each row needs one."
+                        "tooltip": "Of Seed List, or whole numbers. They win over seeds that the "
+                        "prompts' own rows have; without them each row needs one."
                     },
                 ),
                 "images": (
@@ -129,7 +136,7 @@ class BatchGenerate(BatchNode):
                     {"forceInput": True, "tooltip": "Names of the images, of Load Image Batch."},
                 ),
                 "variation_seeds": (
-                    SEEDS,
+                    f"{SEEDS},INT",
                     {
                         "tooltip": "Of a second Seed List, to vary an image that you like: one "
                         "seed with many variation seeds gives its relatives."
@@ -211,18 +218,31 @@ class BatchGenerate(BatchNode):
         height: list[int | None],
         sampler_name: list[str | None],
         scheduler: list[str | None],
+        steps: Sequence[int | None] = (None,),
+        strength: Sequence[float | None] = (None,),
+        images: Sequence[None] | None = None,
         rows_per_call: Sequence[int | None] = (0,),
         vae_tile: Sequence[int | None] = (0,),
     ) -> bool | BatchSDXLError:
-        """Refuse sizes, schedulers and shapes of calls that cannot be before anything runs."""
+        """Refuse before anything runs what the values that are typed in tell.
+
+        Args: None stands for what is wired in.
+        """
         from ..core.numerics import Geometry
 
         try:
             names = [name for name in (sampler_name[0], scheduler[0]) if name is not None]
-            given: dict[str, Any] = {"scheduler": ":".join(names)} if len(names) == 2 else {}
-            ImageRequest(
-                prompt="", seed=0, width=width[0] or None, height=height[0] or None, **given
-            )
+            given: dict[str, Any] = {
+                "scheduler": ":".join(names) if len(names) == 2 else None,
+                "num_inference_steps": steps[0],
+                "strength": strength[0],
+                "width": width[0] or None,
+                "height": height[0] or None,
+            }
+            known = {name: value for name, value in given.items() if value is not None}
+            request = ImageRequest(prompt="", seed=0, **known)
+            if images is not None and steps[0] is not None and strength[0] is not None:
+                request.check_steps()
             Geometry(rows_per_call[0] or 2, vae_tile[0] or None)
         except BatchSDXLError as error:
             return error
@@ -235,7 +255,7 @@ class BatchGenerate(BatchNode):
     def begin(
         self,
         model: list[Model],
-        prompts: list[tuple[Prompt, ...]],
+        prompts: Sequence[tuple[Prompt, ...] | str],
         width: list[int],
         height: list[int],
         steps: list[int],
@@ -244,10 +264,10 @@ class BatchGenerate(BatchNode):
         scheduler: list[str],
         strength: list[float],
         combine: list[str],
-        seeds: list[tuple[int, ...]] | None = None,
+        seeds: Sequence[tuple[int, ...] | int] | None = None,
         images: list[torch.Tensor] | None = None,
         names: list[str] | None = None,
-        variation_seeds: list[tuple[int, ...]] | None = None,
+        variation_seeds: Sequence[tuple[int, ...] | int] | None = None,
         variation_strength: Sequence[float] = (0.1,),
         unrounded: Sequence[bool] = (False,),
         rows_per_call: Sequence[int] = (0,),
@@ -260,6 +280,32 @@ class BatchGenerate(BatchNode):
         from ..core.engine.engine import Engine
         from ..core.numerics import Geometry
 
+        single: dict[str, Sequence[Any]] = {
+            "width": width,
+            "height": height,
+            "sampler_name": sampler_name,
+            "scheduler": scheduler,
+            "combine": combine,
+            "variation_strength": variation_strength,
+            "unrounded": unrounded,
+            "rows_per_call": rows_per_call,
+            "vae_tile": vae_tile,
+            "empty_negative": empty_negative,
+            "on_error": on_error,
+        }
+        for name, values in single.items():
+            if len({*values}) > 1:
+                raise InvalidRequest(
+                    f"one {name} for all images",
+                    counted(len(values), "values"),
+                    "Lists go into prompts, seeds, steps, cfg and strength; other settings into "
+                    "the rows of Prompt List.",
+                )
+        columns: dict[str, Sequence[Any]] = {
+            "num_inference_steps": steps,
+            "guidance_scale": cfg,
+            "strength": strength,
+        }
         settings: dict[str, Any] = {
             "width": width[0] or None,
             "height": height[0] or None,
@@ -271,12 +317,10 @@ class BatchGenerate(BatchNode):
             "empty_negative": None if empty_negative[0] == "auto" else empty_negative[0],
         }
         lists: dict[str, Any] = {
-            "prompts": [prompt for part in prompts for prompt in part],
+            "prompts": with_columns(_prompts(prompts), columns),
             "images": None if images is None else _sources(images, names),
-            "seeds": None if seeds is None else [seed for part in seeds for seed in part],
-            "variation_seeds": (
-                None if variation_seeds is None else [s for part in variation_seeds for s in part]
-            ),
+            "seeds": _numbers(seeds),
+            "variation_seeds": _numbers(variation_seeds),
         }
         planned = plan(combine[0], **lists, settings=settings, read_image=_read_image)
         tile = vae_tile[0] or None
@@ -293,6 +337,19 @@ class BatchGenerate(BatchNode):
             title=summary(combine[0], planned, **lists),
             node_id=(unique_id or [""])[0],
         )
+
+
+def _prompts(parts: Sequence[tuple[Prompt, ...] | str]) -> list[Prompt]:
+    found: list[Prompt] = []
+    for part in parts:
+        found += [text_prompt(part)] if isinstance(part, str) else part
+    return found
+
+
+def _numbers(parts: Sequence[tuple[int, ...] | int] | None) -> list[int] | None:
+    if parts is None:
+        return None
+    return [n for part in parts for n in ((part,) if isinstance(part, int) else part)]
 
 
 def _sources(batches: list[torch.Tensor], names: list[str] | None) -> list[SourceImage]:

@@ -337,6 +337,7 @@ MISTAKES: dict[str, list[Callable[[Folders], object]]] = {
         lambda at: noise("euler", noise_mask=torch.zeros(3, 8, 8)),
         lambda at: run("SeedsToNoise", seeds=(), sampler=None, latent={}),
     ],
+    "ModelFromComfyUI": [lambda at: run("ModelFromComfyUI", model=None, clip=None, vae=None)],
 }
 
 

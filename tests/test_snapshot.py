@@ -94,9 +94,16 @@ def breaks_at_place(was: dict[str, Any] | None, now: dict[str, Any] | None) -> I
         least, most = was.get("min", -inf), was.get("max", inf)
         if least < now.get("min", -inf) or most > now.get("max", inf):
             yield f"{was['name']}, took from {least} to {most}, takes less"
+        if {"kind", "type"} <= was.keys() & now.keys() and widens(was["type"], now["type"]):
+            now = now | {"type": was["type"]}
         for key in sorted((was.keys() | now.keys()) - {"values", *LIMITS}):
             if was.get(key) != now.get(key):
                 yield f"{was['name']}: {key} was {was.get(key)!r}, is {now.get(key)!r}"
+
+
+def widens(was: str, now: str) -> bool:
+    """Whether a socket takes what it took, and more: types are joined by commas."""
+    return {*was.split(",")} < {*now.split(",")}
 
 
 def test_saved_workflows_load() -> None:
@@ -138,6 +145,8 @@ EXTRA = {"name": "extra", "kind": "optional", "type": "INT"}
         (lambda node: node["inputs"][5].update(max=90), "took from 1 to 100, takes less"),
         (lambda node: node["inputs"][5].update(forceInput=True), "forceInput was None"),
         (lambda node: node["outputs"][0].update(type="INT"), "type was 'STRING', is 'INT'"),
+        (lambda node: node["outputs"][0].update(type="STRING,INT"), "is 'STRING,INT'"),
+        (lambda node: node["inputs"][0].update(type="INT"), "type was 'IMAGE', is 'INT'"),
         (lambda node: node["hidden"].clear(), "hidden inputs were"),
         (lambda node: node.update(output_node=False), "output_node was True"),
     ],
@@ -154,6 +163,7 @@ def test_what_breaks_saved_workflows_is_told(
         lambda node: node["inputs"].append(EXTRA),
         lambda node: node["inputs"][4]["values"].insert(0, "bmp"),
         lambda node: node["inputs"][5].update(max=110),
+        lambda node: node["inputs"][0].update(type="IMAGE,LATENT"),
         lambda node: node["outputs"].append({"name": "count", "type": "INT", "list": False}),
     ],
 )

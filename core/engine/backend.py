@@ -12,6 +12,7 @@ import torch
 if TYPE_CHECKING:
     from ..request.record import MadeWith
     from ..text.encoder import Embedding
+    from .rows import Rows
 
 
 class Backend(ABC):
@@ -23,6 +24,7 @@ class Backend(ABC):
     Attributes:
         device: that tensors of a UNet call lie on.
         dtype: that the UNet computes in.
+        input_dtype: that its calls' numbers come in.
         vae_dtype: that the VAE computes in.
         offload: whether only the part at work lies on the device.
         native_size: width and height in pixels that the model was made for.
@@ -38,6 +40,7 @@ class Backend(ABC):
 
     device: torch.device
     dtype: torch.dtype
+    input_dtype: torch.dtype
     vae_dtype: torch.dtype
     offload: bool
     native_size: int
@@ -94,6 +97,30 @@ class Backend(ABC):
     @abstractmethod
     def each_row_alone(self, alone: bool) -> AbstractContextManager[None]:
         """Within the block, UNet calls take each row so that its place makes no difference."""
+
+    def guide(
+        self,
+        rows: Rows,  # noqa: ARG002 - for models with a guidance of their own
+        predictions: torch.Tensor,
+        scale: float,
+    ) -> torch.Tensor:
+        """What an image's step goes by, of what the UNet said for its rows.
+
+        Classifier-free guidance (arXiv:2207.12598, eq. 6, in diffusers' parametrisation, where 1 is
+        off).
+
+        Args:
+            rows: one, or two with the negative prompt's first.
+            predictions: for them, fp32 on the CPU.
+            scale: of guidance; 1 for one row.
+
+        Returns:
+            (1, 4, H/8, W/8) fp32 on the CPU.
+        """
+        if len(predictions) == 1:
+            return predictions
+        negative, positive = predictions.chunk(2)
+        return negative + scale * (positive - negative)
 
     @abstractmethod
     def encode_image(

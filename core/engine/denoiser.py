@@ -92,12 +92,5 @@ class Denoiser:
 
     def _call(self, rows: Rows) -> torch.Tensor:
         """The one place where the UNet is called."""
-        device, dtype = self._model.device, self._model.dtype
-        call: dict[str, Any] = {
-            "sample": rows.sample.to(device, dtype),
-            "timestep": rows.timestep.to(device),
-            "added_cond_kwargs": {},
-        }
-        for condition in rows.conditions:
-            condition.join(call)
+        call = rows.call(self._model.device, self._model.input_dtype)
         return self._model.unet(call).float().cpu()

@@ -30,7 +30,7 @@ class DiffusersBackend(Backend):
         self._model = model
         self._text = TextEncoder(model)
         self.device = model.device
-        self.dtype = model.dtype
+        self.dtype = self.input_dtype = model.dtype
         self.offload = model.offload
         self.native_size = model.native_size
         self.scheduler_config = model.scheduler_config

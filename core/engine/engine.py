@@ -6,6 +6,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..samplers.choice import count_calls
 from ..text.stack import common_chunks
 from ..wording import brief
 from .backend import Backend
+from .conditions.side import SideCondition
 from .conditions.size import SizeCondition
 from .conditions.text import TextCondition
 from .denoiser import Denoiser
@@ -289,8 +291,8 @@ class Engine:
                     parts.append(_rows(lane))
             predictions = self._denoise(Rows.joined(parts), geometry)
             own = torch.split(predictions, [len(part) for part in parts])
-            for lane, prediction in zip(taking, own, strict=True):
-                lane.advance(prediction)
+            for lane, rows, prediction in zip(taking, parts, own, strict=True):
+                lane.advance(prediction, partial(self._backend.guide, rows))
         return len(taking)
 
     def _encode_image(self, request: SizedRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -320,6 +322,7 @@ def _rows(lane: Lane) -> Rows:
         (
             TextCondition.joined([TextCondition(*embedding) for embedding in lane.embeddings]),
             SizeCondition(size.expand(count, -1)),
+            SideCondition(torch.arange(count) < count - 1),
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,9 @@ from ..request.size import PIXELS_PER_LATENT
 from ..samplers.choice import start_course
 from ..seeds import make_generator
 from ..text.encoder import Embedding
+
+#: Predictions for an image's rows, and the scale of guidance -> what its step goes by.
+Guide = Callable[[torch.Tensor, float], torch.Tensor]
 
 
 class Lane:
@@ -103,21 +106,18 @@ class Lane:
         """The latents as the UNet wants them at the current timestep: (1, 4, H/8, W/8) fp32."""
         return self._course.model_input()
 
-    def advance(self, predictions: torch.Tensor) -> None:
+    def advance(self, predictions: torch.Tensor, guide: Guide) -> None:
         """Take one step.
 
         Args:
-            predictions: the UNet's output for `embeddings`, (1 or 2, 4, H/8, W/8) fp32. Two are
-                combined by classifier-free guidance (arXiv:2207.12598, eq. 6, in diffusers'
-                parametrisation, where 1 is off).
+            predictions: the UNet's output for `embeddings`, (1 or 2, 4, H/8, W/8) fp32.
+            guide: `Backend.guide` of the same rows.
         """
-        if len(predictions) == 2:
-            negative, positive = predictions.chunk(2)
-            prediction = negative + self.request.guidance_scale * (positive - negative)
-            if self.request.guidance_rescale:
-                prediction = _rescaled(prediction, positive, self.request.guidance_rescale)
-        else:
-            prediction = predictions
+        is_guided = len(predictions) == 2
+        prediction = guide(predictions, self.request.guidance_scale if is_guided else 1.0)
+        if is_guided and self.request.guidance_rescale:
+            share = self.request.guidance_rescale
+            prediction = _rescaled(prediction, predictions[1:], share)
         self._course.advance(prediction)
 
     def estimate(self) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -37,6 +38,17 @@ class Rows:
             torch.cat([part.timestep for part in parts]),
             tuple(type(own[0]).joined(own) for own in kinds),
         )
+
+    def call(self, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+        """The arguments of diffusers' UNet by name, on a device, the latents in a dtype."""
+        call: dict[str, Any] = {
+            "sample": self.sample.to(device, dtype),
+            "timestep": self.timestep.to(device),
+            "added_cond_kwargs": {},
+        }
+        for condition in self.conditions:
+            condition.join(call)
+        return call
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Rows:
         """The same with another tensor in the place of each."""

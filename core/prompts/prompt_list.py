@@ -174,6 +174,16 @@ def parse_prompts(text: str, negative_prompt: str = "") -> tuple[Prompt, ...]:
     return require(compose(text_rows(lambda: text_lines(text)), template), "the text")
 
 
+def text_prompt(text: str) -> Prompt:
+    """A text, be it of many lines, as one prompt.
+
+    Raises:
+        InvalidPrompts: it has a tag such as <lora:name:1>, which only other programs know.
+    """
+    refuse_tags(text, f"{text[:40]!r}")
+    return Prompt(text)
+
+
 def require(prompts: Iterable[Prompt], source: str) -> tuple[Prompt, ...]:
     """The prompts, if there are any.
 

@@ -47,6 +47,14 @@ class ImageRequest(Start, Sampling, Size, Text):
                 )
             (known,) = (one for one in declared(Size) if one.name == side)
             known.kind.check(f"a {side} of the input image", own, "")
+        self.check_steps()
+
+    def check_steps(self) -> None:
+        """Check that an image to start from leaves steps to run.
+
+        Raises:
+            InvalidRequest: it leaves none.
+        """
         if int(self.num_inference_steps * self.strength) < 1:
             raise InvalidRequest(
                 "at least one step to run, that is steps * strength of 1 or more",

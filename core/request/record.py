@@ -6,7 +6,8 @@ As JSON:
 
 `request` holds the fields of `ImageRequest` that matter, and those that were set; an input image by
 name and SHA-256 of its pixels. `model` has its name, its SHA-256, and where anything was changed
-that of its `files` alone, and what was changed: `vae`, `loras` (names, SHA-256) and `noise`.
+that of its `files` alone, and what was changed: `vae`, `loras` (names, SHA-256) and `noise`; and
+the program that it was run `through`, if that was another, with what is `unpromised` there.
 `inversions` are those that the prompts called, `numerics` is of `numerics.fingerprint`, `identity`
 of `identity.identity`; `refined_from` is the identity of the image whose prompt was refined.
 """
@@ -64,6 +65,8 @@ class MadeWith:
         vae: the VAE in place of its own, None for that.
         loras: that were applied, in the order of their digests.
         noise: `prediction_type` and `zero_terminal_snr` where they were set.
+        through: the program that ran it, empty for none but this; only there can it be had again.
+        unpromised: what took part by which an image may depend on more than its request.
     """
 
     name: str
@@ -72,6 +75,8 @@ class MadeWith:
     vae: Named | None = None
     loras: tuple[NamedLora, ...] = ()
     noise: Mapping[str, str | bool] = field(default_factory=dict)
+    through: str = ""
+    unpromised: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +147,10 @@ def _plain_model(model: MadeWith) -> dict[str, Any]:
         plain["files"] = model.files_digest
     if model.vae is not None:
         plain["vae"] = {"name": model.vae.name, "sha256": model.vae.digest}
+    if model.through:
+        plain["through"] = model.through
+    if model.unpromised:
+        plain["unpromised"] = list(model.unpromised)
     if model.noise:
         plain["noise"] = dict(model.noise)
     if model.loras:
@@ -180,7 +189,8 @@ def _record(value: object) -> Record:
 
 
 def _model(value: object) -> MadeWith:
-    plain = _object("a model", value, ("name", "sha256"), ("files", "vae", "noise", "loras"))
+    optional = ("files", "vae", "noise", "loras", "through", "unpromised")
+    plain = _object("a model", value, ("name", "sha256"), optional)
     known = digest("the sha256 of a model", plain["sha256"])
     loras = plain.get("loras", [])
     if not isinstance(loras, list) or len(loras) > _MOST:
@@ -192,6 +202,8 @@ def _model(value: object) -> MadeWith:
         vae=_file("a vae", plain["vae"]) if "vae" in plain else None,
         loras=tuple(_lora(lora) for lora in loras),
         noise=_noise(plain.get("noise", {})),
+        through=_name("the program that ran a model", plain.get("through", "")),
+        unpromised=tuple(_texts("unpromised", plain.get("unpromised", []))),
     )
 
 
@@ -200,6 +212,14 @@ def _lora(value: object) -> NamedLora:
     weights = [_WEIGHT.check(f"a {key}", plain.pop(key), "") for key in ("weight", "text_weight")]
     file = _file("a LoRA", plain)
     return NamedLora(file.name, file.digest, *weights)
+
+
+def _texts(called: str, value: object) -> list[str]:
+    if not isinstance(value, list) or len(value) > _MOST:
+        _refuse(f"a list of at most {_MOST} {called}", brief(value))
+    if not all(isinstance(one, str) and len(one) <= 1000 for one in value):
+        _refuse(f"texts for {called}", brief(value))
+    return value
 
 
 def _noise(value: object) -> dict[str, str | bool]:

@@ -19,6 +19,7 @@ from .bar import Bar
 from .stopping import Stopping
 
 if TYPE_CHECKING:
+    from ...core.engine.backend import Backend
     from ...core.models.model import Model
 
 
@@ -78,7 +79,7 @@ class HeadlessHost(Host):
         return users_store() if self._stores else None
 
     @contextmanager
-    def holding(self, model: Model, memory: int) -> Iterator[None]:
+    def holding(self, model: Model | Backend, memory: int) -> Iterator[None]:
         """The time in which the first request to stop waits for the images that are nearly done."""
         with self._stopping.holding_on() if self._stopping else nullcontext():
             yield

@@ -16,6 +16,7 @@ from ..roots import resolve
 from .progress import ComfyProgress, check_cancelled, send_text
 
 if TYPE_CHECKING:
+    from ...core.engine.backend import Backend
     from ...core.models.model import Model
     from ...core.store.store import ImageStore
 
@@ -154,13 +155,24 @@ class ComfyHost(Host):
             dtype = "bf16"
         return {"device": device, "home": manager.unet_offload_device(), "dtype": dtype}
 
+    def own_model(self, model: Any, clip: Any, vae: Any, name: str, *, unpromised: bool) -> Backend:
+        """A MODEL, CLIP and VAE."""
+        from .model import ComfyModel
+
+        return ComfyModel(model, clip, vae, name, unpromised=unpromised)
+
     @contextmanager
-    def holding(self, model: Model, memory: int) -> Iterator[None]:
+    def holding(self, model: Model | Backend, memory: int) -> Iterator[None]:
         """As one of the models that ComfyUI moves; nothing of ComfyUI's runs within the block."""
+        from ...core.models.model import Model
         from .memory import hold, release
+        from .model import ComfyModel
 
         try:
-            hold(model, memory)
+            if isinstance(model, Model):
+                hold(model, memory)
+            elif isinstance(model, ComfyModel):  # ComfyUI's already
+                model.reserve(memory)
             yield
         except OutOfMemory:
             release(model)

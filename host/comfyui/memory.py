@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -85,12 +85,12 @@ def _keep(model: Model) -> None:
             loaded.batch_sdxl = model if patcher in _patchers[model] else None
 
 
-def release(model: Model) -> None:
+def release(model: object) -> None:
     """Have everything leave the device, as ComfyUI does where torch's own error gets that far."""
     import comfy.model_management as manager
 
     # Parts that lay there when the loading of another failed are in no list of ComfyUI's.
-    for patcher in _patchers.get(model, ()):
+    for patcher in _patchers.get(cast("Model", model), ()):
         patcher.detach()
     manager.unload_all_models()
 

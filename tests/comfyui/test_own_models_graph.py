@@ -1,0 +1,152 @@
+"""A graph of ComfyUI's own loaders in a running server: checkpoint, LoRAs, patches, ours behind."""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from batch_sdxl.headless.cli.main import main
+from PIL import Image
+from safetensors.torch import save_file
+
+HERE = Path(__file__).parent
+
+#: A pack by which Load Checkpoint gives the built-in model, whatever the file.
+PACK = f"""
+import sys
+sys.path.insert(0, {json.dumps(str(HERE))})
+import nodes
+from demo_parts import DemoParts
+nodes.CheckpointLoaderSimple.load_checkpoint = lambda self, ckpt_name: DemoParts().run(ckpt_name)
+NODE_CLASS_MAPPINGS = {{}}
+"""
+CHECKPOINT = "sd_xl_base_1.0.safetensors"
+LORAS = ("my_style.safetensors", "my_subject.safetensors")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "packs" / "demo").mkdir(parents=True)
+    (folder / "packs" / "demo" / "__init__.py").write_text(PACK)
+    paths = folder / "paths.yaml"
+    paths.write_text(f"demo:\n  custom_nodes: {json.dumps(str(folder / 'packs'))}\n")
+    models = folder / "base" / "models"
+    for kind in ("checkpoints", "loras"):
+        (models / kind).mkdir(parents=True)
+    (models / "checkpoints" / CHECKPOINT).touch()
+    draw = torch.Generator().manual_seed(0)
+    for name in LORAS:
+        parts = {"lora_up.weight": (96, 4), "lora_down.weight": (4, 96)}
+        tensors = {
+            f"lora_unet_middle_block_1_transformer_blocks_0_attn1_to_v.{part}": torch.randn(
+                shape, generator=draw
+            )
+            for part, shape in parts.items()
+        }
+        save_file(tensors, models / "loras" / name)
+    spec = importlib.util.spec_from_file_location("hosts", HERE / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hosts = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hosts)
+    server = hosts.ComfyUI(folder / "base", "--extra-model-paths-config", str(paths))
+    yield server
+    server.stop()
+
+
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
+
+
+def graph(seeds: str = "1..3", **changes: Any) -> dict[str, Any]:
+    def lora(name: str, before: str) -> dict[str, Any]:
+        wires = {"model": [before, 0], "clip": [before, 1]}
+        return node("LoraLoader", lora_name=name, strength_model=0.7, strength_clip=0.7, **wires)
+
+    made = {
+        "load": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT),
+        "one": lora(LORAS[0], "load"),
+        "two": lora(LORAS[1], "one"),
+        "free": node("FreeU_V2", model=["two", 0], b1=1.3, b2=1.4, s1=0.9, s2=0.2),
+        "own": node(
+            "BatchSDXL_ModelFromComfyUI", model=["free", 0], clip=["two", 1], vae=["load", 2]
+        ),
+        "prompt": node("PrimitiveStringMultiline", value="a (red:1.2) circle"),
+        "seeds": node("BatchSDXL_SeedList", seeds=seeds),
+        "make": node(
+            "BatchSDXL_BatchGenerate",
+            model=["own", 0],
+            prompts=["prompt", 0],  # a STRING
+            seeds=["seeds", 2],  # a list of INT
+            width=64,
+            height=64,
+            steps=2,
+            cfg=5.0,
+            sampler_name="euler",
+            scheduler="normal",
+            strength=0.5,
+            combine="zip",
+        ),
+        "save": node(
+            "BatchSDXL_SaveImageBatch",
+            images=["make", 0],
+            rows=["make", 1],
+            filename_prefix="own",
+        ),
+    }
+    made["make"]["inputs"].update(changes)
+    return made
+
+
+def test_files_say_where_the_model_came_from(
+    server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = server.run(graph())
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    files = server.files(entry)
+    assert len(files) == 3
+    with Image.open(files[0]) as image:
+        record = json.loads(image.info["batch_sdxl"])
+    assert record["request"]["prompt"] == "a (red:1.2) circle"
+    assert record["model"]["name"] == CHECKPOINT
+    assert record["model"]["through"] == "ComfyUI"
+    assert "unpromised" not in record["model"]
+    assert "comfyui" in record["numerics"]
+    assert main(["verify", *map(str, files)]) == 2
+    told = capsys.readouterr().out
+    assert told.count("not checked  ") == 3
+    assert f"{CHECKPOINT}, run through ComfyUI: not checked here" in told
+    # Alone, and not from the store: seed 2 once more, of which nothing else is the same.
+    again = server.files(server.run(graph(seeds="2", unrounded=True)))
+    assert np.array_equal(np.asarray(Image.open(files[1])), np.asarray(Image.open(again[0])))
+
+
+def test_no_step_to_run_is_told_before_anything_runs(server: Any) -> None:
+    chained = graph()
+    again = json.loads(json.dumps(chained["make"]))
+    again["inputs"].update(images=["make", 0], steps=4, strength=0.2)
+    chained["again"] = again
+    chained["save"]["inputs"].update(images=["again", 0], rows=["again", 1])
+    status, answer = server.post("/prompt", {"prompt": chained})
+    assert status == 400
+    assert "steps * strength of 1 or more" in json.dumps(answer)
+
+
+def test_apply_lora_names_the_node_that_fits(server: Any) -> None:
+    wrong = graph()
+    wrong["lora"] = node(
+        "BatchSDXL_ApplyLora",
+        model=["own", 0],
+        lora_name=LORAS[0],
+        strength_model=1.0,
+        strength_clip=1.0,
+    )
+    wrong["make"]["inputs"]["model"] = ["lora", 0]
+    status = server.run(wrong)["status"]
+    (told,) = [said for kind, said in status["messages"] if kind == "execution_error"]
+    assert "Put ComfyUI's own Load LoRA in front of that" in told["exception_message"]
