@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from ..core.errors import FailedImage, OutputError
-from ..core.wording import counted
+from ..core.wording import counted, duration
 from . import host
 from .image_batches import ImageBatches
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: (H, W, 3): uint8, or float32 in 0..1 where images are wanted as decoded.
 Pixels = NDArray[Any]
+
+#: Images, and seconds, from which on a run says first what it will take.
+MANY, LONG = 1000, 3600
 
 #: What to do about an image that comes out as NaN.
 ON_ERROR = ("stop", "skip")
@@ -211,6 +215,8 @@ class _Display:
         self._host: host.ProgressDisplay | None = None
         self._preview: BatchPreview | None = None
         self._earlier: dict[int, Pixels] = {}
+        self._first: tuple[float, int] | None = None
+        self._foretold = False
 
     def begin(self, missing: Sequence[int]) -> None:
         """The images at these places are made now."""
@@ -225,8 +231,26 @@ class _Display:
             over = progress.images == progress.total_images
             sheet = self._preview.draw(running, last=over)
         self._host.update(progress.steps, self._kept + progress.images, sheet)
+        self._foretell(progress)
         if not any(lane.is_done for lane in progress.running):  # what has all its steps is finished
             host.current().check_cancelled()
+
+    def _foretell(self, progress: Progress) -> None:
+        """Say once how long a large run takes, when the first image shows it."""
+        now = time.monotonic()
+        if self._first is None and progress.steps:
+            self._first = now, progress.steps  # what is done once is done by then
+        if self._foretold or self._first is None or not progress.images:
+            return
+        start, steps = self._first
+        if progress.steps == steps:
+            return
+        self._foretold = True
+        left = (now - start) / (progress.steps - steps) * (progress.total_steps - progress.steps)
+        if progress.total_images > MANY or left > LONG:
+            host.current().tell(
+                f"It takes about {duration(left)} more, as the first images went.", self._node_id
+            )
 
     @property
     def _kept(self) -> int:

@@ -17,12 +17,10 @@ from .hub import fetch_model, find_cached, is_name
 from .inversion import with_inversions
 from .lora import apply_lora
 from .model import Model
-from .spec import DEMO, DTYPES, ModelSpec
+from .spec import DEMO, DEMO_FOLDER, DTYPES, ModelSpec
 from .tokenizer import CLIP_VOCABULARY, check_tokenizers, digest_vocabulary
 from .tokenizer_files import load_tokenizers
 from .vae import load_own_vae, vae_dtype
-
-DEMO_FOLDER = Path(__file__).resolve().parents[2] / "demo_model"
 
 
 @telling(

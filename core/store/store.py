@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
-from ..whole_files import PARTIAL, write_whole
+from ..whole_files import PARTIAL, clear_abandoned, write_whole
 
 #: Of the layout. Another version has a folder of its own, which older programs leave alone.
 VERSION = "v1"
@@ -35,8 +34,6 @@ VERSION = "v1"
 LIMIT = 20 * 1000**3
 #: Share of the limit that is left after the oldest have made room.
 ROOM = 0.9
-#: Seconds after which a file that is still being written is left from a crash.
-ABANDONED = 3600
 
 _ENDING = ".safetensors"
 
@@ -164,13 +161,12 @@ class ImageStore:
         """Path, bytes and last use of each image; what a crash left half is taken away."""
         with suppress(OSError):  # nothing yet, or taken away meanwhile
             for folder in list(self._images.iterdir()):
+                clear_abandoned(folder)
                 for path in list(folder.iterdir()):
                     with suppress(OSError):
-                        status = path.stat()
                         if not path.name.startswith(PARTIAL):
+                            status = path.stat()
                             yield path, status.st_size, status.st_mtime
-                        elif time.time() - status.st_mtime > ABANDONED:
-                            path.unlink()
 
 
 def _packed(image: NDArray[np.generic], record: str) -> bytes:

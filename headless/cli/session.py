@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, redirect_stdout
@@ -12,7 +11,7 @@ from types import TracebackType
 
 from rich.console import Console
 
-from ...core.errors import OutputError
+from ...core.saving.room import check_folder
 from ...core.wording import counted
 from ...host import host
 from ..graph.catalog import Catalog, foreign, installed
@@ -67,7 +66,7 @@ class Session:
 
     def __enter__(self) -> Session:
         """Take charge."""
-        _check_output(self._output)
+        check_folder(self._output)
         self._bar = self._stack.enter_context(Bar(Console(stderr=True)))
         stopping = Stopping(self.tell)
         self._stack.enter_context(stopping.catching())
@@ -140,14 +139,3 @@ class Session:
             self._stack.close()  # the bar is done
             report.to_table(files, Console())
         return 1 if running.failures else 0
-
-
-def _check_output(folder: Path) -> None:
-    """Refuse a folder that nothing can be written to, before images are made for it."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir():
-        raise OutputError("a folder for --output", f"{there}, a file", "Name another folder.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise OutputError(
-            "a folder for --output that can be written to", str(there), "Name another folder."
-        )

@@ -61,7 +61,7 @@ def check(graph: Graph, catalog: Catalog) -> Plan:
             "Add one, or turn on the one that is muted or bypassed.",
         )
     problems: list[BatchSDXLError] = []
-    order = order_of(graph, outputs, problems)
+    order = order_of(graph, catalog, outputs, problems)
     catalog.require(graph, order)
     nodes = dict(graph.nodes)
     for node_id in order:

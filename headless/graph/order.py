@@ -21,12 +21,13 @@ def outputs_in(graph: Graph, catalog: Catalog) -> list[str]:
 
 
 def order_of(
-    graph: Graph, outputs: Iterable[str], problems: list[BatchSDXLError]
+    graph: Graph, catalog: Catalog, outputs: Iterable[str], problems: list[BatchSDXLError]
 ) -> tuple[str, ...]:
     """The nodes that outputs need, each after those that it needs.
 
     Args:
         graph: the graph.
+        catalog: the classes of its nodes.
         outputs: ids of nodes.
         problems: takes what is wrong with links, but for circles.
 
@@ -50,13 +51,27 @@ def order_of(
             waiting += needed[node_id]
         try:
             ordered = TopologicalSorter(needed).static_order()
-            order |= dict.fromkeys(ordered)
+            order |= dict.fromkeys(_models_last(graph, catalog, ordered))
         except CycleError as error:
             circle = few(map(graph.label, error.args[1]), " -> ")
             raise InvalidWorkflow(
                 "links without a circle", circle, "Take one of these links away."
             ) from None
     return tuple(order)
+
+
+def _models_last(graph: Graph, catalog: Catalog, ordered: Iterable[str]) -> list[str]:
+    """The same nodes, those that need no model first: what is wrong with them costs no loading."""
+    late: dict[str, None] = {}
+    first = []
+    for node_id in ordered:
+        node = graph.nodes[node_id]
+        loads = hasattr(catalog.classes.get(node.class_type), "LOADS")
+        if loads or any(link.node_id in late for _, link in node.links()):
+            late[node_id] = None
+        else:
+            first.append(node_id)
+    return [*first, *late]
 
 
 def few(labels: Iterable[str], between: str = ", ") -> str:
