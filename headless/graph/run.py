@@ -27,6 +27,10 @@ from .stream import Streams, Taker
 Ui = dict[str, list[Any]]
 
 
+class StopAtOnce(KeyboardInterrupt):
+    """The person wants the run to end now, and nothing to be put in order before."""
+
+
 class Failure(NamedTuple):
     """An image that could not be made: of which node, from what, and why not."""
 
@@ -242,9 +246,11 @@ class Run:
 
 @contextmanager
 def _left_in_order(flows: Sequence[Flow]) -> Iterator[None]:
-    """Have takers leave what is there in order if the block ends early, for whatever reason."""
+    """Have takers leave what is there in order if the block ends early."""
     try:
         yield
+    except StopAtOnce:
+        raise
     except BaseException:
         for flow in flows:
             flow.taking.stop()
