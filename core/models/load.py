@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import InvalidRequest, ModelNotFound, UnsupportedModel
-from ..out_of_memory import telling
+from ..out_of_memory import OFFLOAD, telling
 from ..packages import check_packages
 from .checkpoint import Checkpoint
 from .folder import DiffusersFolder
@@ -26,6 +26,7 @@ from .vae import load_own_vae, vae_dtype
 @telling(
     "enough memory for the model's weights",
     "Load it with `offload` where that is off, choose fp16 or bf16, or close what else uses it.",
+    (OFFLOAD,),
 )
 def load_model(
     spec: ModelSpec | str | Path = DEMO,

@@ -65,6 +65,7 @@ def _run(args: argparse.Namespace) -> int:
         download=args.download,
         stores=not args.no_store,
         anew=args.anew,
+        fits=args.fit_memory,
     ) as session:
         graph = workflow.read(args.workflow, session.catalog)
         return session.produce(settings.apply(graph, session.catalog, args.set))
@@ -113,6 +114,7 @@ def _generate(args: argparse.Namespace) -> int:
         download=True,
         stores=not args.no_store,
         anew=args.anew,
+        fits=args.fit_memory,
     ) as session:
         session.tell(prompt_source.said(given, file))
         for line in recipe.unused(options):

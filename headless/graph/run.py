@@ -49,6 +49,7 @@ class Run:
 
     Attributes:
         shown: what output nodes have shown by now, by node id.
+        at: id of the node that runs, or ran last.
         failures: images that could not be made.
     """
 
@@ -56,6 +57,7 @@ class Run:
         """Prepare; nothing runs yet."""
         self.shown: dict[str, Ui] = {}
         self.failures: list[Failure] = []
+        self.at = ""
         self._plan = plan
         self._catalog = catalog
         self._streams = Streams(plan, catalog)
@@ -128,6 +130,7 @@ class Run:
             for other in self._streams.before(taker, node_id):
                 if other not in self._done:
                     self._execute(other)
+        self.at = node_id
         with self._telling(node_id):
             if takers:
                 self._stream(node_id, takers)

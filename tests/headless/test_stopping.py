@@ -48,7 +48,7 @@ class Job:
 
     def end(self) -> str:
         """Its last words."""
-        _, said = self.process.communicate(timeout=120)
+        _, said = self.process.communicate(timeout=600)
         return said or ""
 
     def files(self) -> dict[str, int]:
@@ -148,4 +148,4 @@ def test_the_reader_of_a_list_may_leave(tmp_path: Path) -> None:
     process.stdout.close()
     assert "Error" not in process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=120) == 0
+    assert process.wait(timeout=600) == 0

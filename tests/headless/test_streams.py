@@ -223,30 +223,6 @@ def test_a_disk_that_gets_full_leaves_what_is_finished(
     assert len(seen) == 5  # the one that could not be written is made again, and the last
 
 
-def test_memory_that_runs_out_leaves_what_is_finished(
-    save: Save,
-    graph: Json,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    decode = vae.decode
-    calls: list[int] = []
-
-    def short(*args: Any) -> Any:
-        calls.append(1)
-        if len(calls) > 3:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return decode(*args)
-
-    monkeypatch.setattr(diffusers_backend, "decode", short)
-    assert main(["run", str(save(graph)), "--output", "out"]) == 1
-    err = capsys.readouterr().err
-    assert "can't allocate memory" in err
-    assert "There is: 3 files in" in err
-    assert len(contents(folder / "out")) == 3
-
-
 @pytest.mark.parametrize(("times", "files"), [(1, 2), (2, 1)])
 def test_the_first_request_to_stop_waits_for_what_is_nearly_done_the_second_for_nothing(
     save: Save,
@@ -267,9 +243,10 @@ def test_the_first_request_to_stop_waits_for_what_is_nearly_done_the_second_for_
                 os.kill(os.getpid(), signal.SIGTERM)
         return decode(*args)
 
-    monkeypatch.setattr(engine, "decode", stopped)
-    options = ["--set", "make.rows_per_call=4", "--set", "save.page=true"]
-    assert main(["run", str(save(graph)), "--output", "out", *options]) == 130
+    monkeypatch.setattr(diffusers_backend, "decode", stopped)
+    graph["make"]["inputs"]["rows_per_call"] = 4
+    graph["save"]["inputs"]["page"] = True
+    assert main(["run", str(save(graph)), "--output", "out"]) == 130
     err = capsys.readouterr().err
     assert err.count("once more stops at once") == 1
     counted = f"{files} file{'s' if files > 1 else ''} in {folder / 'out'}. The same command goes"
