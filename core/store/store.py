@@ -118,7 +118,7 @@ class ImageStore:
                 f"{path.parent} ({error})",
                 "Check the folder and the free space, or run without a store.",
             ) from error
-        self._grow(len(content))
+        self._grow(len(content), path)
 
     def usage(self) -> Usage:
         """What is here."""
@@ -136,22 +136,24 @@ class ImageStore:
         ending = f".unrounded{_ENDING}" if unrounded else _ENDING
         return self._images / identity[:2] / f"{identity}{ending}"
 
-    def _grow(self, added: int) -> None:
+    def _grow(self, added: int, new: Path) -> None:
         """Take note of a new file, and make room where there is too much."""
         if self._size is None:
             self._size = self.usage().size
         else:
             self._size += added
         if self._size > self.limit:
-            self._make_room()
+            self._make_room(new)
 
-    def _make_room(self) -> None:
+    def _make_room(self, new: Path) -> None:
+        """Take the oldest away, but for a new one, which is the oldest where clocks went back."""
         files = sorted(self._files(), key=lambda file: file[2])
         size = sum(size for _, size, _ in files)
-        # Not the newest: it is the one that was just finished.
-        for path, own, _ in files[:-1]:
+        for path, own, _ in files:
             if size <= ROOM * self.limit:
                 break
+            if path == new:
+                continue
             with suppress(OSError):
                 path.unlink()
                 size -= own
