@@ -1,7 +1,7 @@
-"""What a run without end takes of the memory: many images with stubs in place of the arithmetic.
+"""What a run of many images takes of the memory, with stubs in place of the arithmetic.
 
 The UNet answers nothing and the VAE enlarges the latents, so that planning, sampling, storing and
-saving are all that is left. Prints the memory of the process after 100 images, 500 and so on.
+saving are all that is left. Tells the memory of the process after some images, and at the end.
 """
 
 from __future__ import annotations
@@ -11,70 +11,66 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
 
-#: Images after which the memory is looked at, and then all so many.
-MARKS, EVERY = (1, 100, 500), 1000
+#: Images after which the memory is looked at, and then each time so many more are there.
+FIRST, EVERY = (1, 100, 500), 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Numbers of the run."""
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=1024, help="pixels across and down")
-    parser.add_argument("--output", type=Path, help="where images go (default: nowhere for good)")
+    parser.add_argument("--output", type=Path, help="a folder for images and store (default: none)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Make them, and tell."""
-    with tempfile.TemporaryDirectory() as folder:
-        for number, seconds, memory in measure(args.images, args.size, args.output or Path(folder)):
-            sys.stdout.write(f"{number:>6} images {seconds:>7.0f} s {memory / 2**20:>7.0f} MiB\n")
-            sys.stdout.flush()
+    start, done, out = time.monotonic(), 0, sys.stdout
 
-
-def measure(images: int, size: int, folder: Path) -> Iterator[tuple[int, float, int]]:
-    """Number of images, seconds and resident bytes of the process, at each mark and at the end.
-
-    Args:
-        images: to make.
-        size: pixels across and down.
-        folder: that they and a store go to.
-    """
-    from batch_sdxl.core.store.chosen import FOLDER
-    from batch_sdxl.headless.cli.main import main
-
-    found: list[tuple[int, float, int]] = []
-    start, done = time.monotonic(), 0
+    def tell() -> None:
+        seconds, memory = time.monotonic() - start, _resident() / 2**20
+        print(f"{done:>6} images {seconds:>6.0f} s {memory:>6.0f} MiB", file=out, flush=True)
 
     def decoded() -> None:
         nonlocal done
         done += 1
-        if done in MARKS or done % EVERY == 0:
-            found.append((done, time.monotonic() - start, _resident()))
-            sys.stderr.write(f"{found[-1]}\n")
+        if done in FIRST or done % EVERY == 0:
+            tell()
+
+    with tempfile.TemporaryDirectory() as folder, _stubs(decoded):
+        endure(args.images, args.size, args.output or Path(folder))
+    tell()
+
+
+def endure(images: int, size: int, folder: Path) -> None:
+    """Make images of one step, square, in a folder with a store of its own."""
+    from batch_sdxl.core.store.chosen import FOLDER
+    from batch_sdxl.headless.cli.main import main
 
     given = ["generate", "--prompts", "x", "--seeds", f"1..{images}", "--steps", "1", "--cfg", "1"]
     given += ["--width", str(size), "--height", str(size), "--output", str(folder / "images")]
-    with _stubs(decoded), patch.dict(os.environ, {FOLDER: str(folder / "store")}):
-        assert main(given) == 0
-    yield from found
-    yield done, time.monotonic() - start, _resident()
+    with patch.dict(os.environ, {FOLDER: str(folder / "store")}), redirect_stdout(StringIO()):
+        code = main(given)
+    if code:
+        sys.exit(code)
 
 
 @contextmanager
-def _stubs(decoded: object) -> Iterator[None]:
+def _stubs(decoded: Callable[[], None]) -> Iterator[None]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    def predict(self: object, sample: torch.Tensor, *args: object, **named: object) -> object:
+    def predict(_self: object, sample: torch.Tensor, *_args: object, **_named: object) -> object:
         return (torch.zeros_like(sample),)
 
-    def decode(self: object, latents: torch.Tensor, **named: object) -> object:
-        decoded()  # type: ignore[operator]
+    def decode(_self: object, latents: torch.Tensor, **_named: object) -> object:
+        decoded()
         return (torch.nn.functional.interpolate(latents[:, :3] / 8, scale_factor=8),)
 
     with (
@@ -85,8 +81,7 @@ def _stubs(decoded: object) -> Iterator[None]:
 
 
 def _resident() -> int:
-    """Bytes of memory that the process takes now; without pages of files that it has mapped."""
+    """Bytes of memory that the process takes now."""
     import psutil  # type: ignore[import-untyped]  # accelerate needs it, and so has brought it
 
-    usage = psutil.Process().memory_info()
-    return int(usage.rss - getattr(usage, "shared", 0))
+    return int(psutil.Process().memory_info().rss)
