@@ -21,13 +21,12 @@ def outputs_in(graph: Graph, catalog: Catalog) -> list[str]:
 
 
 def order_of(
-    graph: Graph, catalog: Catalog, outputs: Iterable[str], problems: list[BatchSDXLError]
+    graph: Graph, outputs: Iterable[str], problems: list[BatchSDXLError]
 ) -> tuple[str, ...]:
     """The nodes that outputs need, each after those that it needs.
 
     Args:
         graph: the graph.
-        catalog: the classes of its nodes.
         outputs: ids of nodes.
         problems: takes what is wrong with links, but for circles.
 
@@ -51,7 +50,7 @@ def order_of(
             waiting += needed[node_id]
         try:
             ordered = TopologicalSorter(needed).static_order()
-            order |= dict.fromkeys(_models_last(graph, catalog, ordered))
+            order |= dict.fromkeys(ordered)
         except CycleError as error:
             circle = few(map(graph.label, error.args[1]), " -> ")
             raise InvalidWorkflow(
@@ -60,7 +59,7 @@ def order_of(
     return tuple(order)
 
 
-def _models_last(graph: Graph, catalog: Catalog, ordered: Iterable[str]) -> list[str]:
+def models_last(graph: Graph, catalog: Catalog, ordered: Iterable[str]) -> tuple[str, ...]:
     """The same nodes, those that need no model first: what is wrong with them costs no loading."""
     late: dict[str, None] = {}
     first = []
@@ -71,7 +70,7 @@ def _models_last(graph: Graph, catalog: Catalog, ordered: Iterable[str]) -> list
             late[node_id] = None
         else:
             first.append(node_id)
-    return [*first, *late]
+    return (*first, *late)
 
 
 def few(labels: Iterable[str], between: str = ", ") -> str:
