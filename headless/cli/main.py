@@ -142,8 +142,10 @@ def _reproduce(args: argparse.Namespace) -> int:
     from ...core.request.fields import from_texts
     from ...core.request.image_request import ImageRequest
     from ...core.saving.image_file import png_texts
+    from ...core.saving.room import check_folder
     from ...core.saving.writer import save_png
 
+    check_folder(args.output.absolute())
     changes = from_texts(ImageRequest, dict(_pair(text) for text in args.set))
     again = Replay(args.model, args.images, host.current()).reproduce(args.file, changes)
     record = again.image.record

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from batch_sdxl.core import Engine
+from batch_sdxl.core.models import load
 from batch_sdxl.core.store.chosen import GIGABYTES
 from batch_sdxl.headless.cli.main import main
 from batch_sdxl.host import rendering
@@ -99,3 +102,24 @@ def test_a_large_run_says_first_what_it_takes(
     said = capsys.readouterr().err
     first = said.index("6 images are to come: their files take some 0.0 GB, and ")
     assert first < said.index("6 images: 1 prompt, 6 seeds") < said.index("It takes about ")
+
+
+@pytest.mark.slow
+def test_the_first_of_ten_thousand_images_is_begun_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[float] = []
+    load_model = load.load_model
+
+    def loaded(*args: Any, **named: Any) -> Any:
+        model = load_model(*args, **named)
+        times.append(time.process_time())
+        return model
+
+    def begun(*_: Any) -> Any:
+        times.append(time.process_time())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load, "load_model", loaded)
+    monkeypatch.setattr(Engine, "_make_lane", begun)
+    assert main([*BASE, *SMALL, "--seeds", "1..10000", "--output", "out"]) == 130
+    first, second = times
+    assert second - first < 3
