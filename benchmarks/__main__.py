@@ -6,10 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import compare, gpu, preview, reproducibility
+from . import compare, endurance, gpu, preview, reproducibility
 
 COMMANDS = {
     "compare": compare,
+    "endurance": endurance,
     "gpu": gpu,
     "preview": preview,
     "reproducibility": reproducibility,

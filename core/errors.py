@@ -19,6 +19,8 @@ All but the last four and ModelNotFound are also ValueErrors; OutOfMemory is als
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 
 class BatchSDXLError(Exception):
     """What was expected, what came instead, and what to do about it.
@@ -84,8 +86,28 @@ class MissingPackage(BatchSDXLError):
     """A Python package is not there, or too old."""
 
 
+class Way(NamedTuple):
+    """An input of a node that takes less memory.
+
+    Attributes:
+        name: of the input.
+        value: of it.
+        keeps_bits: whether images stay the same.
+    """
+
+    name: str
+    value: bool | int
+    keeps_bits: bool
+
+
 class OutOfMemory(BatchSDXLError, MemoryError):
-    """The device has not enough for the model or the images."""
+    """The device has not enough for the model or the images.
+
+    Attributes:
+        ways: that may help here, in the order to try them.
+    """
+
+    ways: tuple[Way, ...] = ()
 
 
 # ComfyUI shows a person the full name of a class, in which our package is called by its path.

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from .pinning import pinned
-from .request.record import ROWS, TILE
+from .request.record import check_calls
 
 #: Largest image in pixels -> rows of one UNet call, by kind of device. A fixed rule, blind to free
 #: memory, since that changes from run to run.
@@ -67,9 +67,7 @@ class Geometry:
 
     def __post_init__(self) -> None:
         """Check both."""
-        ROWS.check("a number of rows per UNet call", self.rows, "8 suits most machines.")
-        if self.vae_tile is not None:
-            TILE.check("tiles of the VAE", self.vae_tile, "512 or 1024 suit most machines.")
+        check_calls(self.rows, self.vae_tile)
 
     @classmethod
     def for_size(cls, device: torch.device, width: int, height: int) -> Geometry:

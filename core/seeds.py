@@ -19,15 +19,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import InvalidSeeds
+from .request.combine import MOST
 
 if TYPE_CHECKING:
     import torch
 
 #: The largest seed torch takes.
 MAX_SEED = 2**64 - 1
-
-#: An expression that asks for more is taken for a slip of the keyboard.
-MAX_COUNT = 1_000_000
 
 _HELP = "Write for example: 7   or   1, 5, 9   or   100..115   or   random(8, from=7)."
 _COMMENT = re.compile(r"#[^\n]*")
@@ -120,9 +118,9 @@ class _Reader:
                 if not _END.match(self._bare, self._blanks()):
                     raise self._error("a comma, a new line, or .. or * behind a seed")
                 total += item.drawn or len(item.seeds)
-                if total > MAX_COUNT:
+                if total > MOST:
                     self._at = start
-                    raise self._error(f"at most {MAX_COUNT:,} seeds")
+                    raise self._error(f"at most {MOST:,} seeds")
                 yield item
             if self._at >= len(self._bare):
                 break
@@ -161,9 +159,9 @@ class _Reader:
             return seeds
         last = self._seed()
         step = self._step()
-        if abs(last - first) // step >= MAX_COUNT:
+        if abs(last - first) // step >= MOST:
             self._at = at
-            raise self._error(f"a number of seeds from 1 to {MAX_COUNT:,}")
+            raise self._error(f"a number of seeds from 1 to {MOST:,}")
         sign = 1 if last >= first else -1
         return range(first, last + sign, sign * step)
 
@@ -185,7 +183,7 @@ class _Reader:
         return self._number(0, MAX_SEED, f"a seed from 0 to {MAX_SEED}")
 
     def _count(self) -> int:
-        return self._number(1, MAX_COUNT, f"a number of seeds from 1 to {MAX_COUNT:,}")
+        return self._number(1, MOST, f"a number of seeds from 1 to {MOST:,}")
 
     def _number(self, least: int, most: int, said: str) -> int:
         match = _INT.match(self._bare, self._blanks())

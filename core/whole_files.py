@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+try:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+except ImportError:  # Windows, which takes no file away that is open
+    flock = None  # type: ignore[assignment]
+
 #: How names of files begin that are still being written; a kill can leave some behind.
 PARTIAL = ".partial-"
+#: Seconds in which a new file is taken for one that its writer has not locked yet.
+_NEW = 60
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -64,16 +72,49 @@ def _take_name(partial: Path, path: Path) -> None:
         partial.replace(path)
 
 
+def clear_abandoned(folder: Path) -> None:
+    """Take away what killed writers left half written in a folder; none that is at work is harmed.
+
+    A writer holds a lock on its file, which ends with its process.
+
+    Args:
+        folder: need not be there.
+    """
+    with suppress(OSError):
+        for path in [*folder.glob(f"{PARTIAL}*")]:
+            with suppress(OSError), path.open("rb") as file:
+                if time.time() - path.stat().st_mtime > _NEW:
+                    _lock(file.fileno())
+                    path.unlink()
+
+
+def _lock(handle: int) -> None:
+    """Lock a file until it is closed; OSError where another process has done so.
+
+    Some file systems know no locks: there, files are judged by their age alone.
+    """
+    if flock is not None:
+        try:
+            flock(handle, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return
+
+
 @contextmanager
 def _written(folder: Path, content: bytes) -> Iterator[Path]:
     """A file of another name with the content, on the disk; gone after the block."""
     partial = folder / f"{PARTIAL}{uuid4().hex}"
     try:
         with partial.open("xb") as file:
+            _lock(file.fileno())
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        yield partial
+            if os.name == "nt":  # where open files keep their names
+                file.close()
+            yield partial
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

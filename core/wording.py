@@ -1,4 +1,4 @@
-"""Lists -> words for a person; a word that was meant."""
+"""Lists and times -> words for a person; a word that was meant."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ T = TypeVar("T")
 def counted(number: int, things: str) -> str:
     """`3 prompts`, `1 prompt`."""
     return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `16 s`, `3 min`, `2 h 5 min`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def abridged(items: Sequence[T], say: Callable[[T], str], most: int = 20) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ..core.errors import FailedImage, OutputError
-from ..core.wording import counted
+from ..core.errors import FailedImage, OutOfMemory, OutputError
+from ..core.wording import counted, duration
 from . import host
 from .image_batches import ImageBatches
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: (H, W, 3): uint8, or float32 in 0..1 where images are wanted as decoded.
 Pixels = NDArray[Any]
+
+#: Images, and seconds, from which on a run says first what it will take.
+MANY, LONG = 1000, 3600
 
 #: What to do about an image that comes out as NaN.
 ON_ERROR = ("stop", "skip")
@@ -70,6 +74,7 @@ class Rendering:
         self._node_id = node_id
         self._store = _Store(unrounded, node_id)
         self._unrounded = unrounded
+        self._left: dict[int, None] = {}
 
     def images(self, but: Collection[int] = ()) -> Iterator[tuple[int, Pixels]]:
         """Place and pixels of each image, in any order, those of earlier runs first.
@@ -123,30 +128,53 @@ class Rendering:
         return batches.tensors(self.failures), rows
 
     def _make(self, missing: Sequence[int], display: _Display) -> Iterator[tuple[int, Pixels]]:
-        requests = [self._requests[index] for index in missing]
-        display.begin(missing)
-        done = len(self.rows) - len(missing)
-        memory = self._engine.working_memory(requests)
+        """The images at these places, one at a time once memory was short for several."""
+        self._left = dict.fromkeys(missing)
         try:
-            with host.current().holding(self._engine.model, memory):
-                for image in self._engine.generate(
-                    requests,
-                    on_step=display.update,
-                    on_failure=lambda at, error: self._fail(missing[at], error),
-                ):
-                    index = missing[image.index]
-                    own = image.decoded.numpy() if self._unrounded else image.pixels
-                    self._store.put(self.rows[index], own)
-                    display.finish(index, own)
-                    done += 1
-                    yield index, own
+            try:
+                yield from self._portion(missing, display)
+            except OutOfMemory:
+                if len(self._left) < 2:
+                    raise
+            if self._left:
+                host.current().tell(
+                    "Memory is short. The others are made one at a time, which changes no bits.",
+                    self._node_id,
+                )
+            for index in list(self._left):
+                yield from self._portion([index], display)
         except BaseException:
+            done = self._done - len(self.failures)
             kept = f"; {done} of {counted(len(self.rows), 'images')} are kept for the next run"
             display.end("Stopped" + kept * self._store.is_there)
             raise
 
+    def _portion(self, places: Sequence[int], display: _Display) -> Iterator[tuple[int, Pixels]]:
+        """The images at these places, as many in flight as there is room for."""
+        requests = [self._requests[index] for index in places]
+        display.begin(places, self._done)
+        memory = self._engine.working_memory(requests)
+        with host.current().holding(self._engine.model, memory):
+            for image in self._engine.generate(
+                requests,
+                on_step=display.update,
+                on_failure=lambda at, error: self._fail(places[at], error),
+            ):
+                index = places[image.index]
+                own = image.decoded.numpy() if self._unrounded else image.pixels
+                self._store.put(self.rows[index], own)
+                display.finish(index, own)
+                del self._left[index]
+                yield index, own
+
+    @property
+    def _done(self) -> int:
+        """How many images are there, or failed."""
+        return len(self.rows) - len(self._left)
+
     def _fail(self, index: int, error: FailedImage) -> None:
         self.failures[index] = error
+        del self._left[index]
         if not self._skips or len(self.failures) == len(self.rows):
             raise FailedImage(
                 f"{error.expected} of {self._name(index)}",
@@ -206,35 +234,54 @@ class _Display:
     def __init__(self, engine: Engine, requests: Sequence[SizedRequest], node_id: str) -> None:
         self._engine = engine
         self._requests = requests
-        self._missing: Sequence[int] = ()
+        self._places: Sequence[int] = ()
+        self._done = self._steps = self._before = 0
         self._node_id = node_id
         self._host: host.ProgressDisplay | None = None
         self._preview: BatchPreview | None = None
         self._earlier: dict[int, Pixels] = {}
+        self._first: tuple[float, int] | None = None
+        self._foretold = False
 
-    def begin(self, missing: Sequence[int]) -> None:
-        """The images at these places are made now."""
-        self._missing = missing
+    def begin(self, places: Sequence[int], done: int) -> None:
+        """The images at these places are made now, when so many are done with."""
+        self._places = places
+        self._done, self._before = done, self._steps
 
     def update(self, progress: Progress) -> None:
         if self._host is None:
             self._host = self._begin(progress.total_steps)
         sheet = None
         if self._preview is not None:
-            running = {self._missing[lane.index]: lane for lane in progress.running}
+            running = {self._places[lane.index]: lane for lane in progress.running}
             over = progress.images == progress.total_images
             sheet = self._preview.draw(running, last=over)
-        self._host.update(progress.steps, self._kept + progress.images, sheet)
+        self._steps = self._before + progress.steps
+        self._host.update(self._steps, self._done + progress.images, sheet)
+        self._foretell(progress)
         if not any(lane.is_done for lane in progress.running):  # what has all its steps is finished
             host.current().check_cancelled()
 
-    @property
-    def _kept(self) -> int:
-        return len(self._requests) - len(self._missing)
+    def _foretell(self, progress: Progress) -> None:
+        """Say once how long a large run takes, when the first image shows it."""
+        now = time.monotonic()
+        if self._first is None and progress.steps:
+            self._first = now, progress.steps  # what is done once is done by then
+        if self._foretold or self._before or self._first is None or not progress.images:
+            return
+        start, steps = self._first
+        if progress.steps == steps:
+            return
+        self._foretold = True
+        left = (now - start) / (progress.steps - steps) * (progress.total_steps - progress.steps)
+        if progress.total_images > MANY or left > LONG:
+            host.current().tell(
+                f"It takes about {duration(left)} more, as the first images went.", self._node_id
+            )
 
     def _begin(self, total_steps: int) -> host.ProgressDisplay:
         display = host.current().progress(
-            total_steps, len(self._requests), kept=self._kept, node_id=self._node_id
+            total_steps, len(self._requests), kept=self._done, node_id=self._node_id
         )
         if display.shows_preview:
             from ..core.engine.preview import BatchPreview

@@ -36,6 +36,20 @@ class BatchNode:
     SEARCH_ALIASES: ClassVar[list[str]] = []
 
 
+class Outlook(Protocol):
+    """What a node that gives images will make, as far as it is known without a model.
+
+    `PLANS` names the method that returns it, of all inputs but `model`; it then comes to the method
+    of `GIVES` as `planned`. `LOADS` of a node that loads a model names the method that says, of the
+    same inputs, the width and height that the model was made for. `EXPECTS` of a node that takes
+    images names the method that refuses requests whose images it could not take.
+    """
+
+    @property
+    def requests(self) -> Sequence[ImageRequest]:
+        """Of each image, in order."""
+
+
 class Gives(Protocol):
     """A node at work that hands out images one by one; `GIVES` names the method that begins it.
 
@@ -69,3 +83,6 @@ class Takes(Protocol):
 
     def end(self) -> dict[str, Any]:
         """The results of the node."""
+
+    def stop(self) -> None:
+        """Leave what is there in order, as no more images come."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidRequest
 from ..core.images.source import SourceImage, read_image
 from ..core.prompts.columns import with_columns
-from ..core.prompts.plan import plan, summary
+from ..core.prompts.plan import Planned, plan, summary
 from ..core.prompts.prompt import Prompt
 from ..core.prompts.prompt_list import text_prompt
 from ..core.request.combine import COMBINATIONS
 from ..core.request.image_request import ImageRequest
+from ..core.request.record import check_calls
 from ..core.request.text import EMPTY_NEGATIVES
 from ..core.samplers.spacings import SPACINGS
 from ..core.samplers.table import SAMPLERS
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
 
     from ..core.models.model import Model
     from ..core.request.record import Record
+
+
+class Batch(NamedTuple):
+    """What a run will make, and how that is told."""
+
+    planned: Sequence[Planned]
+    title: str
+
+    @property
+    def requests(self) -> list[ImageRequest]:
+        """Of each image, in order."""
+        return [one.request for one in self.planned]
 
 
 class BatchGenerate(BatchNode):
@@ -228,8 +241,6 @@ class BatchGenerate(BatchNode):
 
         Args: None stands for what is wired in.
         """
-        from ..core.numerics import Geometry
-
         try:
             names = [name for name in (sampler_name[0], scheduler[0]) if name is not None]
             given: dict[str, Any] = {
@@ -243,7 +254,7 @@ class BatchGenerate(BatchNode):
             request = ImageRequest(prompt="", seed=0, **known)
             if images is not None and steps[0] is not None and strength[0] is not None:
                 request.check_steps()
-            Geometry(rows_per_call[0] or 2, vae_tile[0] or None)
+            check_calls(rows_per_call[0] or 2, vae_tile[0] or None)
         except BatchSDXLError as error:
             return error
         return True
@@ -252,9 +263,8 @@ class BatchGenerate(BatchNode):
         """Make the images."""
         return self.begin(**inputs).collect()
 
-    def begin(
+    def plan(
         self,
-        model: list[Model],
         prompts: Sequence[tuple[Prompt, ...] | str],
         width: list[int],
         height: list[int],
@@ -269,38 +279,19 @@ class BatchGenerate(BatchNode):
         names: list[str] | None = None,
         variation_seeds: Sequence[tuple[int, ...] | int] | None = None,
         variation_strength: Sequence[float] = (0.1,),
-        unrounded: Sequence[bool] = (False,),
-        rows_per_call: Sequence[int] = (0,),
-        vae_tile: Sequence[int] = (0,),
         empty_negative: Sequence[str] = (EMPTY_NEGATIVES[0],),
-        on_error: Sequence[str] = (ON_ERROR[0],),
-        unique_id: list[str] | None = None,
-    ) -> Rendering:
-        """The run, in which images come one by one; `run` is the whole of it."""
-        from ..core.engine.engine import Engine
-        from ..core.numerics import Geometry
-
-        single: dict[str, Sequence[Any]] = {
-            "width": width,
-            "height": height,
-            "sampler_name": sampler_name,
-            "scheduler": scheduler,
-            "combine": combine,
-            "variation_strength": variation_strength,
-            "unrounded": unrounded,
-            "rows_per_call": rows_per_call,
-            "vae_tile": vae_tile,
-            "empty_negative": empty_negative,
-            "on_error": on_error,
-        }
-        for name, values in single.items():
-            if len({*values}) > 1:
-                raise InvalidRequest(
-                    f"one {name} for all images",
-                    counted(len(values), "values"),
-                    "Lists go into prompts, seeds, steps, cfg and strength; other settings into "
-                    "the rows of Prompt List.",
-                )
+        **_others: Any,
+    ) -> Batch:
+        """What is to be made, for which the model need not be there."""
+        _check_single(
+            width=width,
+            height=height,
+            sampler_name=sampler_name,
+            scheduler=scheduler,
+            combine=combine,
+            variation_strength=variation_strength,
+            empty_negative=empty_negative,
+        )
         columns: dict[str, Sequence[Any]] = {
             "num_inference_steps": steps,
             "guidance_scale": cfg,
@@ -323,20 +314,66 @@ class BatchGenerate(BatchNode):
             "variation_seeds": _numbers(variation_seeds),
         }
         planned = plan(combine[0], **lists, settings=settings, read_image=_read_image)
+        return Batch(planned, summary(combine[0], planned, **lists))
+
+    def begin(
+        self,
+        model: list[Model],
+        unrounded: Sequence[bool] = (False,),
+        rows_per_call: Sequence[int] = (0,),
+        vae_tile: Sequence[int] = (0,),
+        on_error: Sequence[str] = (ON_ERROR[0],),
+        unique_id: list[str] | None = None,
+        planned: Batch | None = None,
+        **inputs: Any,
+    ) -> Rendering:
+        """The run, in which images come one by one; `run` is the whole of it.
+
+        Args:
+            model: to make them with.
+            unrounded: whether to give them as the VAE decoded them.
+            rows_per_call: 0 chooses.
+            vae_tile: 0 is off.
+            on_error: of `ON_ERROR`.
+            unique_id: of the node.
+            planned: of `plan`, if that was asked before.
+            **inputs: all others, for `plan`.
+        """
+        from ..core.engine.engine import Engine
+        from ..core.numerics import Geometry
+
+        _check_single(
+            unrounded=unrounded, rows_per_call=rows_per_call, vae_tile=vae_tile, on_error=on_error
+        )
+        batch = self.plan(**inputs) if planned is None else planned
         tile = vae_tile[0] or None
         geometry = Geometry(rows_per_call[0], tile) if rows_per_call[0] else None
         engine = Engine(model[0], geometry=geometry, vae_tile=tile)
-        requests = [engine.with_size(one.request) for one in planned]
-        rows = engine.describe_each(requests)
+        requests = [engine.with_size(request) for request in batch.requests]
+        rows = [
+            replace(row, refined_from=one.origin) if one.origin else row
+            for row, one in zip(engine.describe_each(requests), batch.planned, strict=True)
+        ]
         return Rendering(
             engine,
             requests,
-            [replace(row, refined_from=one.origin) for row, one in zip(rows, planned, strict=True)],
+            rows,
             unrounded=unrounded[0],
             skips=on_error[0] == "skip",
-            title=summary(combine[0], planned, **lists),
+            title=batch.title,
             node_id=(unique_id or [""])[0],
         )
+
+
+def _check_single(**settings: Sequence[Any]) -> None:
+    for name, values in settings.items():
+        if len({*values}) > 1:
+            raise InvalidRequest(
+                f"one {name} for all images",
+                counted(len(values), "values"),
+                "Lists go into prompts, seeds, steps, cfg and strength; other settings into the "
+                "rows of Prompt List.",
+            )
 
 
 def _prompts(parts: Sequence[tuple[Prompt, ...] | str]) -> list[Prompt]:

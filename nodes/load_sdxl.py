@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 from ..core.errors import BatchSDXLError, ModelNotFound
-from ..core.models.spec import DEMO, ModelSpec
+from ..core.models.native_size import native_size
+from ..core.models.spec import DEMO, DEMO_FOLDER, ModelSpec
 from ..host import host
 from ..host.types import MODEL, BatchNode, Inputs
 
@@ -44,6 +45,7 @@ class LoadSDXL(BatchNode):
     SEARCH_ALIASES: ClassVar[list[str]] = ["sdxl", "checkpoint", "diffusers", "load model"]
     RETURN_TYPES = (MODEL,)
     RETURN_NAMES = ("model",)
+    LOADS = "size"
     OUTPUT_TOOLTIPS = ("The model, for Batch Generate.",)
 
     @classmethod
@@ -104,6 +106,10 @@ class LoadSDXL(BatchNode):
         if model_name is None or vae is None:
             return float("nan")
         return _digest(_model_path(model_name), _vae_path(vae), _words())
+
+    def size(self, model_name: str, **_others: Any) -> int:
+        """Pixels across and down that the model was made for; it is not loaded for that."""
+        return native_size(DEMO_FOLDER if model_name == DEMO else Path(_model_path(model_name)))
 
     def run(
         self,

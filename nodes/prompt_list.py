@@ -14,10 +14,11 @@ from ..core.prompts.files import check_kind, digest_file, read_rows
 from ..core.prompts.pictures import ON_ERROR
 from ..core.prompts.plain_text import text_rows
 from ..core.prompts.prompt import Prompt
-from ..core.prompts.prompt_list import MAX_PROMPTS, Template, compose, expand, require
+from ..core.prompts.prompt_list import Template, compose, expand, require
 from ..core.prompts.rows import Row
 from ..core.prompts.text_files import tell, text_lines
 from ..core.prompts.wildcards import Wildcards
+from ..core.request.combine import MOST
 from ..core.wording import abridged, counted
 from ..host.paths import check_below, find_input, input_roots
 from ..host.types import PROMPTS, WORDS, BatchNode, Inputs
@@ -121,7 +122,7 @@ class PromptList(BatchNode):
                     {
                         "default": 1000,
                         "min": 1,
-                        "max": MAX_PROMPTS,
+                        "max": MOST,
                         "tooltip": "The most prompts that combinatorial may make.",
                     },
                 ),
@@ -157,7 +158,7 @@ class PromptList(BatchNode):
                 filled = Template(*(part or "" for part in (template, prefix, suffix)))
                 filled = filled._replace(negative_prompt=negative_prompt or "")
                 rows = _rows(text, "", ON_ERROR[0], _silent)
-                limit = variants_limit or MAX_PROMPTS
+                limit = variants_limit or MOST
                 prompts = _prompts(rows, filled, wildcards or "off", limit, _silent)
                 # The first of all variants comes when all are counted.
                 require(islice(prompts, 1) if wildcards == "combinatorial" else prompts, "the text")

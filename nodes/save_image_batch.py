@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import BatchSDXLError
+from ..core.request.image_request import ImageRequest
+from ..core.request.record import MadeWith, Record
 from ..core.saving.file_names import FIELDS, FileName, NameTemplate, Source
 from ..core.saving.planned_files import Place
 from ..core.saving.writer import FORMATS, Format, find_format
 from ..host import host
 from ..host.batches import from_batches, rows_of
 from ..host.paths import place_output, ui_entry
+from ..host.rendering import MANY
 from ..host.roots import without_home
 from ..host.types import ROWS, BatchNode, Inputs
 
 if TYPE_CHECKING:
     import torch
-
-    from ..core.request.record import Record
 
 #: Names of files where no other are asked for.
 USUAL_NAMES = "{prefix}_{number:05}_seed{seed}"
@@ -42,6 +45,7 @@ class SaveImageBatch(BatchNode):
     RETURN_NAMES = ("files",)
     INPUT_IS_LIST = True
     TAKES = "begin"
+    EXPECTS = "expect"
     OUTPUT_IS_LIST = (True,)
     OUTPUT_NODE = True
     OUTPUT_TOOLTIPS = ("Paths of the files.",)
@@ -161,11 +165,57 @@ class SaveImageBatch(BatchNode):
         graph = {name: without_home(one) for name, one in graph.items() if one is not None}
         form = find_format(format[0])
         names = _names(file_name[0] or USUAL_NAMES, filename_prefix[0], records)
+        folders = _folders(names)
         places = [
-            Place(place_output(name.path)[0], name, form.suffix, record)
+            Place(folders[name.folder], name, form.suffix, record)
             for name, record in zip(names, records, strict=True)
         ]
         return Saving(places, form, graph, quality[0], page[0], (unique_id or [""])[0])
+
+    def expect(
+        self,
+        requests: Sequence[ImageRequest],
+        size: int,
+        filename_prefix: list[str],
+        file_name: Sequence[str] = ("",),
+        format: Sequence[str] = ("png",),
+        **_others: Any,
+    ) -> None:
+        """Refuse what could not be saved, and tell what many images take, before they are made.
+
+        Args:
+            requests: of the images.
+            size: pixels across and down where a request does not say.
+            filename_prefix: as `begin`.
+            file_name: likewise.
+            format: likewise.
+            **_others: inputs that make no difference.
+        """
+        from ..core.saving.room import check_folder, check_room
+
+        # What only a model tells is left open; of thousands, the first stand for all.
+        some = [replace(_OPEN, request=request.sized(size)) for request in requests[:100]]
+        folders = _folders(_names(file_name[0] or USUAL_NAMES, filename_prefix[0], some))
+        for folder in set(folders.values()):
+            check_folder(folder)
+        output = host.current().output_folder()
+        sizes = (request.size(size) for request in requests)
+        needs = check_room(output, sizes, lossy=find_format(format[0]).lossy)
+        if len(requests) > MANY:
+            host.current().tell(
+                f"{len(requests):,} images are to come: their files take {needs.in_words()} in "
+                f"{output}. How long it takes is told after the first of them.",
+                "",
+            )
+
+
+#: Stands in for a record where there is no model yet.
+_OPEN = Record(
+    request=ImageRequest(prompt="", seed=0).sized(8),
+    model=MadeWith(name="model", digest="", files_digest=""),
+    numerics={},
+    identity="0" * 64,
+)
 
 
 class Saving:
@@ -230,10 +280,7 @@ class Saving:
 
     def end(self) -> dict[str, Any]:
         """Write the page, say what is left out, and hand out what was written."""
-        from ..core.saving.gallery_page import write_page
-
-        for folder in self._paged:
-            write_page(folder)
+        self._write_pages()
         files = self.files
         _tell(self._writer.left_out, len(files), self._no_page, self._node_id)
         ui = {
@@ -241,6 +288,18 @@ class Saving:
             "batch_sdxl": [self._places[i].record.to_json() for i in sorted(self._writer.files)],
         }
         return {"ui": ui, "result": ([str(file) for file in files],)}
+
+    def stop(self) -> None:
+        """Write the page of what is there."""
+        with suppress(BatchSDXLError):  # what ends the run is told, and matters more
+            self._write_pages()
+
+    def _write_pages(self) -> None:
+        from ..core.saving.gallery_page import write_page
+
+        for folder in self._paged:
+            if folder.is_dir():  # not where nothing was written
+                write_page(folder)
 
 
 def _names(template: str, prefix: str, records: Iterable[Record]) -> list[FileName]:
@@ -251,6 +310,15 @@ def _names(template: str, prefix: str, records: Iterable[Record]) -> list[FileNa
     return [
         names.fill(Source(record, index, prefix, now)) for index, record in enumerate(records, 1)
     ]
+
+
+def _folders(names: Iterable[FileName]) -> dict[str, Path]:
+    """Where the folders of some names are."""
+    folders: dict[str, Path] = {}
+    for name in names:
+        if name.folder not in folders:
+            folders[name.folder] = place_output(name.path)[0]
+    return folders
 
 
 def _rounded(picture: torch.Tensor, form: Format) -> Any:

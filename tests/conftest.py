@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import pytest
 import torch
 from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model, load_model
-from batch_sdxl.core.models.load import DEMO_FOLDER
+from batch_sdxl.core.models.spec import DEMO_FOLDER
 from batch_sdxl.core.store.chosen import FOLDER, GIGABYTES
 
 

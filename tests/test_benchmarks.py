@@ -139,3 +139,11 @@ def test_a_plot_has_a_line_for_each_name() -> None:
     root = ElementTree.fromstring(picture)
     assert len(root.findall(".//{*}polyline")) == 2
     assert "a <b>" in [text.text for text in root.findall(".//{*}text")]
+
+
+@pytest.mark.slow
+def test_memory_is_told_in_the_midst_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["endurance", "--images", "3", "--size", "64"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["1", "3"]
+    assert all(line.endswith(" MiB") for line in lines)

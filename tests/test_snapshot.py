@@ -116,8 +116,12 @@ def test_saved_workflows_load() -> None:
 @pytest.mark.parametrize("name", NODE_CLASS_MAPPINGS)
 def test_what_an_api_file_leaves_out_is_what_the_widget_shows(name: str) -> None:
     node = NODE_CLASS_MAPPINGS[name]
-    method = getattr(node, "begin", getattr(node, node.FUNCTION))
-    taken = inspect.signature(method).parameters
+    methods = [getattr(node, name, None) for name in ("plan", "begin")]
+    taken = {
+        name: parameter
+        for method in filter(None, methods if any(methods) else [getattr(node, node.FUNCTION)])
+        for name, parameter in inspect.signature(method).parameters.items()
+    }
     for given, (kind, options) in node.INPUT_TYPES().get("optional", {}).items():
         shown = options.get("default", kind[0] if isinstance(kind, list) else None)
         left_out = taken[given].default

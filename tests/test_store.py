@@ -90,6 +90,45 @@ def test_one_image_larger_than_the_limit_is_kept_all_the_same(tmp_path: Path) ->
     assert store.has(key(1))
 
 
+def test_a_clock_that_goes_back_takes_no_new_image_away(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path, limit=4 * 1500)
+    for number in range(3):
+        store.put(key(number), image(number), "{}")
+    for file in files(store):
+        os.utime(file, (2**32, 2**32))
+    for number in range(3, 6):
+        store.put(key(number), image(number), "{}")
+        assert same(ImageStore(tmp_path).get(key(number)), image(number))
+
+
+def test_what_other_versions_left_is_let_alone(tmp_path: Path) -> None:
+    old = tmp_path / "v0" / "00" / f"{key(1)}.safetensors"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"of another layout")
+    store = ImageStore(tmp_path, limit=10)
+    assert store.get(key(1)) is None
+    store.put(key(1), image(), "{}")
+    assert store.usage().images == 1
+    store.clear()
+    assert old.read_bytes() == b"of another layout"
+
+
+def test_what_lies_in_an_image_s_place_is_told_or_passed_over(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path)
+    store.put(key(1), image(), "{}")
+    (file,) = files(store)
+    file.unlink()
+    file.mkdir()
+    assert store.get(key(1)) is None
+    with pytest.raises(OutputError, match="run without a store"):
+        store.put(key(1), image(), "{}")
+    (file.parent.parent / "ff").write_text("a file in a folder's place")
+    assert store.get("f" * 64) is None
+    with pytest.raises(OutputError, match="run without a store"):
+        store.put("f" * 64, image(), "{}")
+    assert store.usage().images <= 1
+
+
 def test_it_can_be_seen_and_emptied(tmp_path: Path) -> None:
     store = ImageStore(tmp_path / "store")
     assert (store.usage().images, store.usage().size) == (0, 0)

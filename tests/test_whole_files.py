@@ -4,7 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
-from batch_sdxl.core.whole_files import write_beside, write_whole
+from batch_sdxl.core.whole_files import (
+    PARTIAL,
+    _written,
+    clear_abandoned,
+    write_beside,
+    write_whole,
+)
 
 
 def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
@@ -59,3 +65,19 @@ def test_a_name_that_is_taken_meanwhile_is_left_alone(
     monkeypatch.setattr(os, "link", late)
     assert not write_beside(tmp_path / "a", b"two")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"one")]
+
+
+def test_what_killed_writers_left_is_taken_away_and_nothing_else(tmp_path: Path) -> None:
+    def age(path: Path) -> None:
+        os.utime(path, (1, 1))
+
+    left, new, mine = (tmp_path / name for name in (f"{PARTIAL}a", f"{PARTIAL}b", "mine.png"))
+    for path in (left, new, mine):
+        path.write_bytes(b"x")
+    age(left)
+    age(mine)
+    with _written(tmp_path, b"x") as at_work:
+        age(at_work)  # one that takes its time
+        clear_abandoned(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([at_work, new, mine])
+    clear_abandoned(tmp_path / "not there")

@@ -174,11 +174,10 @@ class Engine:
             raise InvalidRequest(
                 "an ImageRequest", brief(request), "Write ImageRequest(prompt=..., seed=...)."
             )
-        sized = request.sized(self._backend.native_size)
-        if sized.is_guided and not sized.negative_prompt and sized.empty_negative is None:
-            own = "zeros" if self._backend.zeros_for_empty_prompt else "empty"
-            return replace(sized, empty_negative=own)
-        return sized
+        own = {}
+        if request.is_guided and not request.negative_prompt and request.empty_negative is None:
+            own["empty_negative"] = "zeros" if self._backend.zeros_for_empty_prompt else "empty"
+        return request.sized(self._backend.native_size, **own)
 
     def _run(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from ..out_of_memory import telling
+from ..out_of_memory import OFFLOAD, ROWS, TILE, telling
 
 if TYPE_CHECKING:
     from ..numerics import Geometry
@@ -32,10 +32,15 @@ def telling_of_images(
     model: Backend, geometry: Geometry, width: int, height: int
 ) -> AbstractContextManager[None]:
     """`telling` around a run of images of one size in pixels."""
-    ways = [
-        *(["load the model with `offload`"] if _can_offload(model) else []),
-        *(["set `rows_per_call` to 2"] if geometry.rows > 2 else []),
-        *(["set `vae_tile` to 512"] if (geometry.vae_tile or max(width, height)) > 512 else []),
+    at_once = min(max(width, height), geometry.vae_tile or max(width, height))
+    ways = (
+        *([OFFLOAD] if _can_offload(model) else []),
+        *([TILE] if at_once > TILE.value else []),
+        *([ROWS] if geometry.rows > ROWS.value else []),
+    )
+    said = [
+        *(["load the model with `offload`"] if OFFLOAD in ways else []),
+        *(f"set `{way.name}` to {way.value}" for way in ways if way != OFFLOAD),
         "make smaller images",
         "close what else uses the memory",
     ]
@@ -43,7 +48,8 @@ def telling_of_images(
     return telling(
         f"enough memory on {model.device} for images of {width} x {height}, "
         f"{geometry.rows} rows per UNet call, in {dtype}",
-        f"One of these helps: {'; '.join(ways)}. Other rows and tiles may give other bits.",
+        f"One of these helps: {'; '.join(said)}. Other rows and tiles may give other bits.",
+        ways,
     )
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..wording import counted
+from ..wording import counted, duration
 
 if TYPE_CHECKING:
     from .lane import Lane
@@ -86,17 +86,9 @@ class Pace:
         seconds = (end - start) / (last - first)
         left = seconds * (self._total_steps - last)
         an_image = seconds * self._total_steps / self._new_images
-        return f"{done}, {_speed(an_image)}, {_duration(left)} left"
+        return f"{done}, {_speed(an_image)}, {duration(left)} left"
 
 
 def _speed(seconds: float) -> str:
     """Seconds for an image -> the larger of the two numbers that tell it."""
     return f"{1 / seconds:.1f} images/s" if seconds < 1 else f"{seconds:.1f} s per image"
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as a person says them: `16 s`, `3 min`, `2 h 5 min`."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import InvalidRequest, ModelNotFound, UnsupportedModel
-from ..out_of_memory import telling
+from ..out_of_memory import OFFLOAD, telling
 from ..packages import check_packages
 from .checkpoint import Checkpoint
 from .folder import DiffusersFolder
@@ -17,17 +17,16 @@ from .hub import fetch_model, find_cached, is_name
 from .inversion import with_inversions
 from .lora import apply_lora
 from .model import Model
-from .spec import DEMO, DTYPES, ModelSpec
+from .spec import DEMO, DEMO_FOLDER, DTYPES, ModelSpec
 from .tokenizer import CLIP_VOCABULARY, check_tokenizers, digest_vocabulary
 from .tokenizer_files import load_tokenizers
 from .vae import load_own_vae, vae_dtype
-
-DEMO_FOLDER = Path(__file__).resolve().parents[2] / "demo_model"
 
 
 @telling(
     "enough memory for the model's weights",
     "Load it with `offload` where that is off, choose fp16 or bf16, or close what else uses it.",
+    (OFFLOAD,),
 )
 def load_model(
     spec: ModelSpec | str | Path = DEMO,

@@ -35,10 +35,11 @@ class PointConv(torch.nn.Conv2d):
         """(R, C, H, W) -> (R, D, H, W)."""
         if input.device.type != "cpu":
             return super().forward(input)
-        result = torch.matmul(self.weight.flatten(1), input.flatten(2)).unflatten(
-            2, input.shape[2:]
-        )
-        return result if self.bias is None else result + self.bias[:, None, None]
+        rows, _, height, width = input.shape
+        result = torch.matmul(self.weight.flatten(1), input.flatten(2))
+        if self.bias is not None:
+            result += self.bias[:, None]
+        return result.reshape(rows, -1, height, width)
 
 
 class TokenLinear(torch.nn.Linear):

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..errors import InvalidRequest
 
-#: The name of the model that comes with the pack.
+#: The name of the model that comes with the pack, and where it lies.
 DEMO = "demo"
+DEMO_FOLDER = Path(__file__).resolve().parents[2] / "demo_model"
 
 #: Words for the precisions that a model may run in -> torch's.
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
+from itertools import islice
 from typing import NamedTuple
 
 from ..errors import InvalidPrompts
+from ..request.combine import MOST
 from .foreign_syntax import plain_here, refuse_tags
 from .plain_text import text_rows
 from .prompt import NO_SETTINGS, Prompt, Settings
@@ -15,9 +17,6 @@ from .rows import FIELDS, SYNONYMS, Row, normal, slots
 from .text_files import tell, text_lines
 from .variants import has_choices
 from .wildcards import COUNTED_UP_TO, Wildcards
-
-#: The most variants that `expand` can be asked for.
-MAX_PROMPTS = 1_000_000
 
 _logger = logging.getLogger("batch_sdxl")
 
@@ -188,9 +187,13 @@ def require(prompts: Iterable[Prompt], source: str) -> tuple[Prompt, ...]:
     """The prompts, if there are any.
 
     Raises:
-        InvalidPrompts: there is none.
+        InvalidPrompts: there is none, or more than `MOST`.
     """
-    found = tuple(prompts)
+    found = tuple(islice(prompts, MOST + 1))
+    if len(found) > MOST:
+        raise InvalidPrompts(
+            f"at most {MOST:,} prompts", f"more in {source}", "Split it into several runs."
+        )
     if not found:
         raise InvalidPrompts(
             "at least one prompt",

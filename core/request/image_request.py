@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import InvalidRequest
 from ..images.source import SourceImage
@@ -62,19 +63,35 @@ class ImageRequest(Start, Sampling, Size, Text):
                 "Raise the strength or the steps.",
             )
 
-    def sized(self, native: int) -> SizedRequest:
+    def size(self, native: int) -> tuple[int, int]:
+        """Width and height in pixels: its own, its image's, else `native`."""
+        own = self.image if isinstance(self.image, SourceImage) else None
+        return (
+            self.width or (own.width if own else native),
+            self.height or (own.height if own else native),
+        )
+
+    def sized(self, native: int, **others: Any) -> SizedRequest:
         """The request with its width and height filled in.
+
+        Its values are known to be sound, so only new ones are checked: there may be a million.
 
         Args:
             native: pixels of both where neither the request nor its image says more.
+            **others: values of other fields, in place of its own.
+
+        Raises:
+            InvalidRequest: a new value is out of its range.
         """
-        if isinstance(self, SizedRequest):
+        if isinstance(self, SizedRequest) and not others:
             return self
-        values = {one.name: getattr(self, one.name) for one in declared(type(self))}
-        own = self.image if isinstance(self.image, SourceImage) else None
-        values["width"] = self.width or (own.width if own else native)
-        values["height"] = self.height or (own.height if own else native)
-        return _sized(type(self))(**values)
+        values = {**dict(zip(("width", "height"), self.size(native), strict=True)), **others}
+        kind = type(self) if isinstance(self, SizedRequest) else _sized(type(self))
+        known = {one.name: one for one in declared(kind)}
+        made = object.__new__(kind)
+        vars(made).update({name: getattr(self, name) for name in known})
+        vars(made).update({name: known[name].check(value) for name, value in values.items()})
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -239,6 +239,21 @@ def _inversions(value: object) -> dict[str, str]:
     }
 
 
+def check_calls(rows: object, vae_tile: object) -> None:
+    """Refuse shapes of calls that cannot be.
+
+    Args:
+        rows: of one UNet call.
+        vae_tile: pixels of a side of a tile of the VAE; None for whole images.
+
+    Raises:
+        InvalidRequest: a number is out of its range.
+    """
+    ROWS.check("a number of rows per UNet call", rows, "8 suits most machines.")
+    if vae_tile is not None:
+        TILE.check("tiles of the VAE", vae_tile, "512 or 1024 suit most machines.")
+
+
 def _numerics(value: object) -> dict[str, Any]:
     """Those that the engine is set by are checked; the others are words to compare."""
     if not isinstance(value, dict) or len(value) > _MOST:

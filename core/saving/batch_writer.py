@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..request.record import Record
+from ..whole_files import clear_abandoned
 from .new_files import write_new
 from .planned_files import Place, PlannedFiles
-from .room import check_room
+from .room import check_folder, check_room
 from .writer import Format, encode
 
 
@@ -46,7 +47,8 @@ class BatchWriter:
             completes: whether an image whose file is there is left as it is.
 
         Raises:
-            OutputError: a folder cannot be read, or the disk has clearly too little room.
+            OutputError: a folder cannot be read or written to, or the disk has clearly too little
+                room.
         """
         self.files: dict[int, Path] = {}
         self.left_out: Counter[str] = Counter()
@@ -58,8 +60,10 @@ class BatchWriter:
         self._planned = PlannedFiles(places, completes=completes)
         new = [one for index, one in enumerate(places) if index not in self._planned.there]
         for folder in {one.folder for one in new}:
-            records = (one.record for one in new if one.folder == folder)
-            check_room(folder, records, lossy=form.lossy)
+            clear_abandoned(folder)
+            check_folder(folder)
+            requests = (one.record.request for one in new if one.folder == folder)
+            check_room(folder, ((r.width, r.height) for r in requests), lossy=form.lossy)
 
     def finished(self) -> set[int]:
         """Indices of images, as the engine makes them, whose files are there already.

@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
-from ..whole_files import PARTIAL, write_whole
+from ..whole_files import PARTIAL, clear_abandoned, write_whole
 
 #: Of the layout. Another version has a folder of its own, which older programs leave alone.
 VERSION = "v1"
@@ -35,8 +34,6 @@ VERSION = "v1"
 LIMIT = 20 * 1000**3
 #: Share of the limit that is left after the oldest have made room.
 ROOM = 0.9
-#: Seconds after which a file that is still being written is left from a crash.
-ABANDONED = 3600
 
 _ENDING = ".safetensors"
 
@@ -121,7 +118,7 @@ class ImageStore:
                 f"{path.parent} ({error})",
                 "Check the folder and the free space, or run without a store.",
             ) from error
-        self._grow(len(content))
+        self._grow(len(content), path)
 
     def usage(self) -> Usage:
         """What is here."""
@@ -139,22 +136,24 @@ class ImageStore:
         ending = f".unrounded{_ENDING}" if unrounded else _ENDING
         return self._images / identity[:2] / f"{identity}{ending}"
 
-    def _grow(self, added: int) -> None:
+    def _grow(self, added: int, new: Path) -> None:
         """Take note of a new file, and make room where there is too much."""
         if self._size is None:
             self._size = self.usage().size
         else:
             self._size += added
         if self._size > self.limit:
-            self._make_room()
+            self._make_room(new)
 
-    def _make_room(self) -> None:
+    def _make_room(self, new: Path) -> None:
+        """Take the oldest away, but for a new one, which is the oldest where clocks went back."""
         files = sorted(self._files(), key=lambda file: file[2])
         size = sum(size for _, size, _ in files)
-        # Not the newest: it is the one that was just finished.
-        for path, own, _ in files[:-1]:
+        for path, own, _ in files:
             if size <= ROOM * self.limit:
                 break
+            if path == new:
+                continue
             with suppress(OSError):
                 path.unlink()
                 size -= own
@@ -164,13 +163,12 @@ class ImageStore:
         """Path, bytes and last use of each image; what a crash left half is taken away."""
         with suppress(OSError):  # nothing yet, or taken away meanwhile
             for folder in list(self._images.iterdir()):
+                clear_abandoned(folder)
                 for path in list(folder.iterdir()):
                     with suppress(OSError):
-                        status = path.stat()
                         if not path.name.startswith(PARTIAL):
+                            status = path.stat()
                             yield path, status.st_size, status.st_mtime
-                        elif time.time() - status.st_mtime > ABANDONED:
-                            path.unlink()
 
 
 def _packed(image: NDArray[np.generic], record: str) -> bytes:

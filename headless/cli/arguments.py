@@ -320,6 +320,13 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
         default=False,
         help="write another set beside files that are there already, in place of completing them",
     )
+    parser.add_argument(
+        "--fit-memory",
+        action="store_true",
+        default=False,
+        help="where memory is too small, go on with tiles of the VAE, then with fewer rows per "
+        "call, which may give other bits; the files say so",
+    )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:

@@ -65,6 +65,7 @@ def _run(args: argparse.Namespace) -> int:
         download=args.download,
         stores=not args.no_store,
         anew=args.anew,
+        fits=args.fit_memory,
     ) as session:
         graph = workflow.read(args.workflow, session.catalog)
         return session.produce(settings.apply(graph, session.catalog, args.set))
@@ -113,6 +114,7 @@ def _generate(args: argparse.Namespace) -> int:
         download=True,
         stores=not args.no_store,
         anew=args.anew,
+        fits=args.fit_memory,
     ) as session:
         session.tell(prompt_source.said(given, file))
         for line in recipe.unused(options):
@@ -140,8 +142,10 @@ def _reproduce(args: argparse.Namespace) -> int:
     from ...core.request.fields import from_texts
     from ...core.request.image_request import ImageRequest
     from ...core.saving.image_file import png_texts
+    from ...core.saving.room import check_folder
     from ...core.saving.writer import save_png
 
+    check_folder(args.output.absolute())
     changes = from_texts(ImageRequest, dict(_pair(text) for text in args.set))
     again = Replay(args.model, args.images, host.current()).reproduce(args.file, changes)
     record = again.image.record

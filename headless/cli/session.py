@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import gc
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, redirect_stdout
@@ -12,11 +12,12 @@ from types import TracebackType
 
 from rich.console import Console
 
-from ...core.errors import OutputError
+from ...core.errors import OutOfMemory
+from ...core.saving.room import check_folder
 from ...core.wording import counted
 from ...host import host
 from ..graph.catalog import Catalog, foreign, installed
-from ..graph.check import check
+from ..graph.check import Plan, check
 from ..graph.convert import convert
 from ..graph.graph import Graph
 from ..graph.run import Run
@@ -24,6 +25,7 @@ from ..notes import leave
 from . import report
 from .bar import Bar
 from .host import HeadlessHost
+from .ladder import easier
 from .stopping import Stopping
 
 
@@ -41,6 +43,7 @@ class Session:
         download: bool = False,
         stores: bool = True,
         anew: bool = False,
+        fits: bool = False,
     ) -> None:
         """Nothing happens before the block.
 
@@ -53,6 +56,7 @@ class Session:
             download: whether a workflow may have models fetched.
             stores: whether finished images are kept for later runs.
             anew: whether files are written once more that are there already.
+            fits: whether images may have other bits where memory is too small for these.
         """
         self._output = output.absolute()
         self._folders = folders
@@ -62,12 +66,13 @@ class Session:
         self._download = download
         self._stores = stores
         self._anew = anew
+        self._fits = fits
         self._stack = ExitStack()
         self._running: Run | None = None
 
     def __enter__(self) -> Session:
         """Take charge."""
-        _check_output(self._output)
+        check_folder(self._output)
         self._bar = self._stack.enter_context(Bar(Console(stderr=True)))
         stopping = Stopping(self.tell)
         self._stack.enter_context(stopping.catching())
@@ -131,9 +136,8 @@ class Session:
             if plan.left_out:
                 told = foreign(plan.left_out)
                 self.tell(f"Left out, as nothing that is saved needs them: {told}.")
-            self._running = running = Run(plan, self.catalog)
-            shown = running.run()
-        files = report.saved(shown, self._output)
+            running = self._run(converted.graph, plan)
+        files = report.saved(running.shown, self._output)
         if self._as_json:
             sys.stdout.write(report.to_json(files, running.failures) + "\n")
         else:
@@ -141,13 +145,31 @@ class Session:
             report.to_table(files, Console())
         return 1 if running.failures else 0
 
+    def _run(self, graph: Graph, plan: Plan) -> Run:
+        """The run of a graph, or of an easier one where memory is too small for it."""
+        while True:
+            self._running = running = Run(plan, self.catalog)
+            try:
+                running.run()
+                return running
+            except OutOfMemory as error:
+                way = self._easier(graph, running.at, error)
+                if way is None:
+                    raise
+            graph, changed = way
+            self.tell(f"Memory is too small. The run goes on: {changed}.")
+            plan = check(graph, self.catalog)
+            del running
+            self._running = None  # and with it the model
+            gc.collect()
 
-def _check_output(folder: Path) -> None:
-    """Refuse a folder that nothing can be written to, before images are made for it."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir():
-        raise OutputError("a folder for --output", f"{there}, a file", "Name another folder.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise OutputError(
-            "a folder for --output that can be written to", str(there), "Name another folder."
-        )
+    def _easier(self, graph: Graph, at: str, error: OutOfMemory) -> tuple[Graph, str] | None:
+        if self._anew:  # what is finished would be written once more
+            return None
+        found = easier(graph, self.catalog, at, error, may_change_bits=self._fits)
+        if found is None and any(not way.keeps_bits for way in error.ways) and not self._fits:
+            self.tell(
+                "With --fit-memory a run goes on by itself with tiles of the VAE, then with fewer "
+                "rows per call; what it makes then may differ, and its files say so."
+            )
+        return found

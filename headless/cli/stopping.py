@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
+from ..graph.run import StopAtOnce
+
 #: Those that there are: Windows has no SIGHUP.
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -63,6 +65,6 @@ class Stopping:
 
     def _receive(self, _number: int, _frame: FrameType | None) -> None:
         if self._is_asked or not self._holds:
-            raise KeyboardInterrupt
+            raise StopAtOnce
         self._is_asked = True
         self._tell(_SAID)

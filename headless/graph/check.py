@@ -14,7 +14,7 @@ from .catalog import Catalog
 from .graph import Graph, Link, Node
 from .inputs import Input, fits, hidden_of, inputs_of, outputs_of
 from .mapping import call
-from .order import few, order_of, outputs_in
+from .order import few, models_last, order_of, outputs_in
 from .values import cast, check_range
 
 #: Problems that one message lists.
@@ -30,8 +30,9 @@ class Plan:
 
     Attributes:
         graph: with every constant of its input's type.
-        order: ids of the nodes that run, each after those it needs; one output's nodes come
-            before the next output's, so that results are written early.
+        order: ids of the nodes that run, each after those it needs: first those that need no
+            model, then one output's nodes before the next output's, so that results are written
+            early.
         left_out: class names of nodes that only ComfyUI knows, by id: nothing that runs reads them.
     """
 
@@ -61,7 +62,7 @@ def check(graph: Graph, catalog: Catalog) -> Plan:
             "Add one, or turn on the one that is muted or bypassed.",
         )
     problems: list[BatchSDXLError] = []
-    order = order_of(graph, outputs, problems)
+    order = models_last(graph, catalog, order_of(graph, outputs, problems))
     catalog.require(graph, order)
     nodes = dict(graph.nodes)
     for node_id in order:

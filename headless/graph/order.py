@@ -59,6 +59,20 @@ def order_of(
     return tuple(order)
 
 
+def models_last(graph: Graph, catalog: Catalog, ordered: Iterable[str]) -> tuple[str, ...]:
+    """The same nodes, those that need no model first: what is wrong with them costs no loading."""
+    late: dict[str, None] = {}
+    first = []
+    for node_id in ordered:
+        node = graph.nodes[node_id]
+        loads = hasattr(catalog.classes.get(node.class_type), "LOADS")
+        if loads or any(link.node_id in late for _, link in node.links()):
+            late[node_id] = None
+        else:
+            first.append(node_id)
+    return (*first, *late)
+
+
 def few(labels: Iterable[str], between: str = ", ") -> str:
     """The first of some names, for a message."""
     labels = list(labels)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import InvalidWorkflow
 from ...core.request.record import Record
-from ...host.types import Gives, Takes
+from ...host.types import Gives, Outlook, Takes
 from ..notes import note, notes_of
 from .catalog import Catalog
 from .check import Plan
@@ -25,6 +25,10 @@ from .stream import Streams, Taker
 
 #: An output node's `ui`, as ComfyUI calls what it shows: for each key, a list.
 Ui = dict[str, list[Any]]
+
+
+class StopAtOnce(KeyboardInterrupt):
+    """The person wants the run to end now, and nothing to be put in order before."""
 
 
 class Failure(NamedTuple):
@@ -45,6 +49,7 @@ class Run:
 
     Attributes:
         shown: what output nodes have shown by now, by node id.
+        at: id of the node that runs, or ran last.
         failures: images that could not be made.
     """
 
@@ -52,12 +57,14 @@ class Run:
         """Prepare; nothing runs yet."""
         self.shown: dict[str, Ui] = {}
         self.failures: list[Failure] = []
+        self.at = ""
         self._plan = plan
         self._catalog = catalog
         self._streams = Streams(plan, catalog)
         self._outputs: dict[str, list[list[Any]]] = {}
         self._done: set[str] = set()
         self._taking: list[Takes] = []
+        self._planned: dict[str, Outlook] = {}
         self._readers = Counter(
             link.node_id for node_id in plan.order for _, link in plan.graph.nodes[node_id].links()
         )
@@ -72,8 +79,50 @@ class Run:
         """Run the nodes in order; those that take what another gives, while it gives."""
         for node_id in self._plan.order:
             if node_id not in self._done:
+                if hasattr(self._class(node_id), "LOADS"):
+                    self._look_ahead()
                 self._execute(node_id)
         return self.shown
+
+    def _look_ahead(self) -> None:
+        """Before a model is loaded, have what will be made of it planned, and refused."""
+        for giver in self._plan.order:
+            if giver in self._planned or not hasattr(self._class(giver), "PLANS"):
+                continue
+            if self._waits_for(giver) != {"model"}:
+                continue
+            if self._waits_for(loader := self._loader(giver)):
+                continue
+            with self._telling(giver):
+                outlook: Outlook = self._own(giver, "PLANS")(**self._arguments(giver, ["model"]))
+            self._planned[giver] = outlook
+            named = {name: values[-1] for name, values in self._arguments(loader).items()}
+            size = self._own(loader, "LOADS")(**named)
+            for taker in self._streams.takers(giver):
+                if self._waits_for(taker.node_id) <= {"images", "rows"}:
+                    with self._telling(taker.node_id):
+                        arguments = self._arguments(taker.node_id, ["images", "rows"])
+                        self._own(taker.node_id, "EXPECTS")(outlook.requests, size, **arguments)
+
+    def _waits_for(self, node_id: str) -> set[str]:
+        """Inputs whose values are not there yet."""
+        links = self._plan.graph.nodes[node_id].links()
+        return {name for name, link in links if link.node_id not in self._done}
+
+    def _loader(self, node_id: str) -> str:
+        """The node that loads the model that another one uses."""
+        while not hasattr(self._class(node_id), "LOADS"):
+            node_id = self._plan.graph.nodes[node_id].inputs["model"].node_id
+        return node_id
+
+    def _outlook(self, node_id: str) -> dict[str, Any]:
+        """What was planned ahead for a node, as an argument."""
+        return {"planned": self._planned.pop(node_id)} if node_id in self._planned else {}
+
+    def _own(self, node_id: str, name: str) -> Any:
+        """The method of a fresh node that a name of its class stands for."""
+        node_class = self._class(node_id)
+        return getattr(node_class(), getattr(node_class, name))
 
     def _execute(self, node_id: str) -> None:
         takers = self._streams.takers(node_id)
@@ -81,18 +130,19 @@ class Run:
             for other in self._streams.before(taker, node_id):
                 if other not in self._done:
                     self._execute(other)
+        self.at = node_id
         with self._telling(node_id):
             if takers:
                 self._stream(node_id, takers)
             else:
                 node_class = self._class(node_id)
-                returned = call(node_class(), node_class.FUNCTION, self._arguments(node_id))
-                self._finish(node_id, returned)
+                arguments = {**self._arguments(node_id), **self._outlook(node_id)}
+                self._finish(node_id, call(node_class(), node_class.FUNCTION, arguments))
 
     def _stream(self, giver: str, takers: Sequence[Taker]) -> None:
         """Run a node and those that take its images, each image to its end before the next."""
-        giver_class = self._class(giver)
-        given: Gives = getattr(giver_class(), giver_class.GIVES)(**self._arguments(giver))
+        arguments = self._arguments(giver)
+        given: Gives = self._own(giver, "GIVES")(**arguments, **self._outlook(giver))
         flows = [self._flow(taker, given) for taker in takers]
         needless = set.intersection(*(flow.finished() for flow in flows))
 
@@ -107,12 +157,13 @@ class Run:
             for node_id in reversed(taker.between):
                 if self._streams.readers(node_id) <= passed:
                     passed.add(node_id)
-        if self._streams.readers(giver) <= passed:
-            for index, image in given.images(needless):
-                take(index, image)
-            self._finish(giver, [()])
-        else:
-            self._finish(giver, [given.collect(take)])
+        with _left_in_order(flows):
+            if self._streams.readers(giver) <= passed:
+                for index, image in given.images(needless):
+                    take(index, image)
+                self._finish(giver, [()])
+            else:
+                self._finish(giver, [given.collect(take)])
         self.failures += [
             Failure(giver, given.rows[index], error) for index, error in given.failures.items()
         ]
@@ -123,12 +174,9 @@ class Run:
             self._release(node_id)
 
     def _flow(self, taker: Taker, given: Gives) -> Flow:
-        node_class = self._class(taker.node_id)
         arguments = dict(self._arguments(taker.node_id, but=("images", "rows")))
         with self._telling(taker.node_id):
-            taking: Takes = getattr(node_class(), node_class.TAKES)(
-                rows=[list(given.rows)], **arguments
-            )
+            taking: Takes = self._own(taker.node_id, "TAKES")(rows=[list(given.rows)], **arguments)
         self._taking.append(taking)
         steps = []
         for node_id in taker.between:
@@ -197,6 +245,19 @@ class Run:
 
     def _read(self, link: Link) -> list[Any]:
         return self._outputs[link.node_id][link.slot]
+
+
+@contextmanager
+def _left_in_order(flows: Sequence[Flow]) -> Iterator[None]:
+    """Have takers leave what is there in order if the block ends early."""
+    try:
+        yield
+    except StopAtOnce:
+        raise
+    except BaseException:
+        for flow in flows:
+            flow.taking.stop()
+        raise
 
 
 def _unpack(returned: list[Any]) -> tuple[list[Any], Ui | None]:

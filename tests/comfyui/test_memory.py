@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl.core import Model, load_model
-from batch_sdxl.core.models.load import DEMO_FOLDER
+from batch_sdxl.core.models.spec import DEMO_FOLDER
 from PIL import Image
 from safetensors.torch import save_file
 

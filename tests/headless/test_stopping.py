@@ -48,7 +48,7 @@ class Job:
 
     def end(self) -> str:
         """Its last words."""
-        _, said = self.process.communicate(timeout=120)
+        _, said = self.process.communicate(timeout=600)
         return said or ""
 
     def files(self) -> dict[str, int]:
@@ -137,6 +137,18 @@ def test_a_run_that_is_killed_at_any_moment_goes_on(
 
 
 @pytest.mark.slow
+def test_two_runs_at_once_share_folder_and_store(
+    tmp_path: Path, expected: dict[str, bytes]
+) -> None:
+    jobs = [Job(tmp_path) for _ in range(2)]
+    for job in jobs:
+        said = job.end()
+        assert job.process.returncode == 0, said
+    assert jobs[0].pixels() == expected
+    assert {path.suffix for path in jobs[0].output.iterdir()} == {".png"}
+
+
+@pytest.mark.slow
 def test_the_reader_of_a_list_may_leave(tmp_path: Path) -> None:
     job = Job(tmp_path)
     job.end()
@@ -148,4 +160,4 @@ def test_the_reader_of_a_list_may_leave(tmp_path: Path) -> None:
     process.stdout.close()
     assert "Error" not in process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=120) == 0
+    assert process.wait(timeout=600) == 0

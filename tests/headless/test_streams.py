@@ -2,7 +2,11 @@
 
 import errno
 import json
+import os
+import signal
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -219,25 +223,50 @@ def test_a_disk_that_gets_full_leaves_what_is_finished(
     assert len(seen) == 5  # the one that could not be written is made again, and the last
 
 
-def test_memory_that_runs_out_leaves_what_is_finished(
+@pytest.mark.parametrize(("times", "files"), [(1, 2), (2, 1)])
+def test_the_first_request_to_stop_waits_for_what_is_nearly_done_the_second_for_nothing(
     save: Save,
     graph: Json,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    times: int,
+    files: int,
 ) -> None:
     decode = vae.decode
     calls: list[int] = []
 
-    def short(*args: Any) -> Any:
+    def stopped(*args: Any) -> Any:
         calls.append(1)
-        if len(calls) > 3:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        if len(calls) == times:  # of two images whose steps are done
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGTERM)
         return decode(*args)
 
-    monkeypatch.setattr(diffusers_backend, "decode", short)
-    assert main(["run", str(save(graph)), "--output", "out"]) == 1
+    monkeypatch.setattr(diffusers_backend, "decode", stopped)
+    graph["make"]["inputs"]["rows_per_call"] = 4
+    graph["save"]["inputs"]["page"] = True
+    assert main(["run", str(save(graph)), "--output", "out"]) == 130
     err = capsys.readouterr().err
-    assert "can't allocate memory" in err
-    assert "There is: 3 files in" in err
-    assert len(contents(folder / "out")) == 3
+    assert err.count("once more stops at once") == 1
+    counted = f"{files} file{'s' if files > 1 else ''} in {folder / 'out'}. The same command goes"
+    assert f"Stopped. {counted}" in err
+    assert len(contents(folder / "out")) == files
+    page = folder / "out" / "index.html"
+    assert page.exists() == (times == 1)
+    assert times == 2 or page.read_text().count('<li><a href="./batch_') == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+@pytest.mark.parametrize("how", ["full", "closed", "none"])
+def test_a_terminal_that_takes_nothing_ends_no_run(
+    save: Save, graph: Json, folder: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    with ExitStack() as stack:
+        for name in ("stdout", "stderr"):
+            stream = stack.enter_context(open("/dev/full", "w"))
+            if how == "closed":
+                stream.close()
+            monkeypatch.setattr(sys, name, None if how == "none" else stream)
+        assert main(["run", str(save(graph)), "--output", "out"]) == 0
+    assert len(contents(folder / "out")) == 4

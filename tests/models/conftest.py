@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from batch_sdxl.core.models.load import DEMO_FOLDER
 from batch_sdxl.core.models.original_names import original_name
 from batch_sdxl.core.models.sdxl_config import SCHEDULER
+from batch_sdxl.core.models.spec import DEMO_FOLDER
 from safetensors.torch import load_file, save_file
 
 Tensors = dict[str, torch.Tensor]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from batch_sdxl.core import Engine, ImageRequest, Model, load_model
 from batch_sdxl.core.errors import UnsupportedModel
-from batch_sdxl.core.models.load import DEMO_FOLDER
 from batch_sdxl.core.models.original_names import original_name
+from batch_sdxl.core.models.spec import DEMO_FOLDER
 from safetensors.torch import load_file, save_file
 
 Save = Callable[..., Path]

@@ -14,7 +14,7 @@ import torch
 from batch_sdxl.core import Engine, ImageRequest, load_model
 from batch_sdxl.core.errors import BatchSDXLError, UnsupportedModel
 from batch_sdxl.core.models.folder import DiffusersFolder
-from batch_sdxl.core.models.load import DEMO_FOLDER
+from batch_sdxl.core.models.spec import DEMO_FOLDER
 from batch_sdxl.core.samplers.choice import count_calls
 
 SCHEDULER = "scheduler/scheduler_config.json"

@@ -15,7 +15,8 @@ import torch
 from batch_sdxl.core import Model, load_model
 from batch_sdxl.core.errors import ModelNotFound, UnsupportedModel
 from batch_sdxl.core.models.hub import find_cached, is_name
-from batch_sdxl.core.models.load import DEMO_FOLDER, find_model
+from batch_sdxl.core.models.load import find_model
+from batch_sdxl.core.models.spec import DEMO_FOLDER
 from batch_sdxl.core.models.tokenizer import FILES
 from batch_sdxl.core.models.tokenizer_files import load_tokenizers
 
