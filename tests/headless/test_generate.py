@@ -99,6 +99,21 @@ def test_several_mistakes_are_told_together(capsys: pytest.CaptureFixture[str]) 
     assert err.count("\n  - ") == 3
 
 
+def test_styles_are_told_before_seeds_are_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    styles = (
+        "name,prompt,negative_prompt\n--- Colours ---,,\nRed,red,\nInk,{prompt} in ink,blurry\n"
+    )
+    (folder / "styles.csv").write_text(styles)
+    assert main(["generate", "--prompts", "styles.csv"]) == 1
+    assert "a style, in which {prompt} stands for a prompt" in capsys.readouterr().err
+    (folder / "styles.csv").write_text(styles.replace("{prompt}", "a star"))
+    assert main(["generate", "--prompts", "styles.csv"]) == 1
+    # Not for the heading, which is no prompt.
+    assert "neither for styles.csv:3:1" in capsys.readouterr().err
+
+
 def test_option_that_changes_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*BASE, "1", *SMALL, "--strength", "0.9", "--negative-prompt", "blue"]) == 0
     err = capsys.readouterr().err
