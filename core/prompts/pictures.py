@@ -24,6 +24,8 @@ CAPTIONS = (".txt", ".caption")
 #: What becomes of a picture that does not say its prompt.
 ON_ERROR = ("stop", "skip")
 
+_WITHOUT_IT = "leave it out, or set on_error to skip (--on-error skip on the command line)."
+
 _EXIF, _USER_COMMENT = 0x8769, 0x9286
 #: Make, Model, ImageDescription and so on, of which ComfyUI and others take any.
 _EXIF_TEXTS = range(0x0100, 0x0140)
@@ -75,15 +77,14 @@ def _row(path: Path, tell: Callable[[str], None]) -> Row:
             "a picture that says its prompt (of Batch SDXL, AUTOMATIC1111, ComfyUI, SwarmUI, "
             "Fooocus, InvokeAI or NovelAI), or has a caption beside it",
             f"{path.name} with {error}",
-            "Take it out of the folder, write its prompt into a .txt file beside it, or set "
-            "on_error to skip.",
+            f"Write its prompt into a .txt file of its name beside it, {_WITHOUT_IT}",
         ) from None
     # SyntaxError is Pillow's for broken PNG files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidPrompts(
             "a picture that can be read",
             f"{path.name} ({error})",
-            "Take it out of the folder, or set on_error to skip.",
+            f"Save it again, {_WITHOUT_IT}",
         ) from None
     return _checked(Row(path.name, 0, values))
 

@@ -239,13 +239,15 @@ def _add_reproduce(commands: Commands) -> None:
         "reproduce",
         help="make an image again from what its file says, with changes",
         description="Make an image again from what its file says, with changes to its request.",
-        epilog='batch-sdxl reproduce shapes_00003_seed7.png --set "prompt=a red circle, small"',
+        epilog="batch-sdxl reproduce shapes_00003_seed7.png --set steps=30 "
+        '--set "prompt=a red circle, small"',
     )
     parser.add_argument("file", type=Path, metavar="FILE")
     _add_set(
         parser,
         "NAME=VALUE",
-        "a setting in place of the one in the file, such as prompt, seed, steps or cfg",
+        "a setting in place of the one in the file, such as prompt, seed, steps or cfg; may be "
+        "given more than once",
     )
     _add_sources(parser)
     _add_output(parser)
