@@ -22,7 +22,8 @@ STEPS = 2
 
 
 def block(kind: str, text: str) -> str:
-    return re.findall(rf"```{kind}\n(.*?)```", text, re.S)[0]
+    (first, *_) = re.findall(rf"```{kind}\n(.*?)```", text, re.S)
+    return str(first)
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ def seeds() -> tuple[str, ...]:
     """The example workflows in both formats, and a stock one in both."""
     texts = [path.read_text("utf-8") for path in sorted(EXAMPLES.glob("*.json"))]
     parsed = [parse(json.loads(text), catalog()) for text in texts]
-    stock = {
+    stock: dict[str, Any] = {
         "3": {
             "class_type": "KSampler",
             "inputs": {
@@ -64,9 +64,29 @@ def seeds() -> tuple[str, ...]:
         "11": {"class_type": "LoadImage", "inputs": {"image": "input_images/1_left.png"}},
         "20": {"class_type": "PrimitiveInt", "inputs": {"value": 3}},
     }
+    advanced = stock | {
+        "3": {
+            "class_type": "KSamplerAdvanced",
+            "inputs": {
+                **{k: v for k, v in stock["3"]["inputs"].items() if k not in ("seed", "denoise")},
+                "add_noise": "enable",
+                "noise_seed": 5,
+                "steps": 4,
+                "start_at_step": 2,
+                "negative": ["21", 0],
+            },
+        },
+        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["22", 0]}},
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a", "clip": ["22", 0]}},
+        "21": {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["7", 0]}},
+        "22": {
+            "class_type": "CLIPSetLastLayer",
+            "inputs": {"clip": ["10", 1], "stop_at_clip_layer": -3},
+        },
+    }
     api = [json.dumps(graph.api()) for graph in parsed]
     nested = json.dumps(in_subgraphs(json.loads(texts[0])))
-    return (*texts, *api, json.dumps(stock), json.dumps({"prompt": stock}), nested)
+    return (*texts, *api, *map(json.dumps, (stock, {"prompt": stock}, advanced)), nested)
 
 
 def in_subgraphs(content: dict[str, Any]) -> dict[str, Any]:
