@@ -1,10 +1,12 @@
 """Pictures of other programs as prompt source: what each writes, and what comes of it."""
 
+import gzip
 import json
 import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts
 from batch_sdxl.core.prompts.files import read_rows
@@ -168,6 +170,10 @@ PROGRAMS: list[tuple[dict[str, str], dict[str, int]]] = [
     ),
     ({"sd-metadata": json.dumps(OLD_INVOKE)}, {"num_inference_steps": 28}),
     ({"Description": "a", "Comment": json.dumps(NOVEL)}, {"num_inference_steps": 28}),
+    (
+        {"Dream": '"a "big" [b]" -s 28 -S7 -W 512 -H 768 -C 5.5 -A k_lms'},
+        {"num_inference_steps": 28, "width": 512, "height": 768},
+    ),
     # SD.Next
     (
         {"parameters": "a\nNegative prompt: b\nSteps: 9, Size: 64x64, Seed: 7, CFG scale: 5.5"},
@@ -181,7 +187,7 @@ PROGRAMS: list[tuple[dict[str, str], dict[str, int]]] = [
 def test_each_program_is_read(tmp_path: Path, texts: dict[str, str], more: dict[str, int]) -> None:
     save_png(tmp_path / "1.png", **texts)
     (prompt,) = compose(read_rows(tmp_path / "1.png", tell=lambda _: None))
-    assert prompt.prompt.lstrip("{") == "a"
+    assert prompt.prompt.lstrip("{").replace(' "big"', "") == "a"
     assert prompt.negative_prompt == "b"
     assert {"seed": 7, "guidance_scale": 5.5, **more}.items() <= prompt.settings.items()
 
@@ -209,6 +215,37 @@ def test_graphs_in_exif_are_read(tmp_path: Path, kind: str) -> None:
     comment = json.dumps({"prompt": GRAPH, "workflow": {}})
     save_exif(tmp_path / f"2.{kind}", 0x9286, b"UNICODE\0" + comment.encode("utf-16-be"), True)
     assert [prompt.prompt for prompt in compose(read_rows(tmp_path))] == ["a fox", "a fox"]
+
+
+def hide(path: Path, text: str, packed: bool) -> None:
+    """Save a picture with a text in its alpha, as NovelAI does."""
+    data = gzip.compress(text.encode()) if packed else text.encode()
+    mark = b"stealth_pngcomp" if packed else b"stealth_pnginfo"
+    bits = np.unpackbits(np.frombuffer(mark + (8 * len(data)).to_bytes(4, "big") + data, np.uint8))
+    alpha = np.full(64 * 64, 254, np.uint8)
+    alpha[: len(bits)] |= bits
+    pixels = np.zeros((64, 64, 4), np.uint8)
+    pixels[..., 3] = alpha.reshape(64, 64).T
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_texts_in_the_alpha_are_read(tmp_path: Path, packed: bool) -> None:
+    novel = {"Description": "a", "Software": "NovelAI", "Comment": json.dumps(NOVEL)}
+    hide(tmp_path / "1.png", json.dumps(novel), packed)
+    hide(tmp_path / "2.png", "a\nNegative prompt: b\nSteps: 28, Seed: 7, CFG scale: 5.5", packed)
+    expected = said("a", "b", seed=7, num_inference_steps=28, guidance_scale=5.5)
+    assert list(compose(read_rows(tmp_path))) == [expected] * 2
+
+
+def test_damaged_text_in_the_alpha_is_named(tmp_path: Path) -> None:
+    hide(tmp_path / "1.png", "a", packed=True)
+    with Image.open(tmp_path / "1.png") as image:
+        pixels = np.asarray(image).copy()
+    pixels[40:56, 3, 3] ^= 1  # within what is packed
+    Image.fromarray(pixels).save(tmp_path / "1.png")
+    with pytest.raises(InvalidPrompts, match=r"1\.png"):
+        list(read_rows(tmp_path))
 
 
 def encode(text: Any) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import InvalidPrompts
+from ..images.files import check_pixels
+from .alpha_text import alpha_texts
 from .comfy_graph import NotSaid
 from .foreign_syntax import refuse_tags
-from .picture_formats import is_parameters, parameters_fields, picture_fields
+from .picture_formats import KNOWN, is_parameters, parameters_fields, picture_fields
 from .rows import Row
 from .text_files import check_text, tell, text_file
 
@@ -110,6 +112,9 @@ def _texts(path: Path) -> dict[str, str]:
             texts = {str(k): v for k, v in image.info.items() if isinstance(v, str)}
             exif = image.getexif()
             entries = {**exif, **exif.get_ifd(_EXIF)}
+            if not (texts.keys() & KNOWN or entries):
+                check_pixels(image, path)
+                texts |= alpha_texts(image)
     for tag in _EXIF_TEXTS:
         # ComfyUI writes `prompt:{...}` and `workflow:{...}` into any.
         name, found, text = _decoded(entries.get(tag, "")).partition(":")
