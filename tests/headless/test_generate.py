@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from batch_sdxl.headless.cli import arguments, recipe
+from batch_sdxl.headless.cli import options, recipe
 from batch_sdxl.headless.cli.main import main
 from batch_sdxl.headless.graph.catalog import installed
 from batch_sdxl.headless.graph.check import check
@@ -148,10 +148,10 @@ def test_help_says_what_the_nodes_have(capsys: pytest.CaptureFixture[str]) -> No
         if option == "prompt_file":  # of --prompts, where that is a file
             continue
         assert f"--{option.replace('_', '-')}" in text
-        if option not in arguments.OPTIONS:
+        if option not in options.OPTIONS:
             continue
         item = inputs_of(catalog.classes[graph.nodes[node_id].class_type])[name]
-        told = arguments.DEFAULTS.get(option, "")
+        told = options.DEFAULTS.get(option, "")
         if option == "file_name":
             assert told == USUAL_NAMES
         elif option not in ("negative_prompt", "vae"):
