@@ -98,8 +98,7 @@ class Finder:
         Raises:
             ModelNotFound: there is none of that name.
         """
-        own = self._places.file_path(kind, name)
-        found = [*([own] if own.exists() else []), *self._of_name(name, beside)]
+        found = [*self._own(kind, name), *self._of_name(name, beside)]
         for path in found:
             with suppress(BatchSDXLError, OSError):
                 if digest(path) == sha256:
@@ -111,6 +110,13 @@ class Finder:
             "none",
             "Put it there, or name its folder with --images.",
         )
+
+    def _own(self, kind: str, name: str) -> list[Path]:
+        """The program's file of that name; some programs refuse what is not in their folders."""
+        with suppress(ModelNotFound):
+            own = self._places.file_path(kind, name)
+            return [own] if own.exists() else []
+        return []
 
     def _of_name(self, name: str, beside: Path) -> Iterator[Path]:
         last = glob.escape(Path(name).name)

@@ -20,6 +20,7 @@ from .errors import InvalidImage, InvalidRequest, ModelNotFound, OutOfMemory
 from .finder import Finder, Here, Places
 from .images.source import read_image
 from .models.digest import digest_file
+from .models.hub import is_name
 from .models.inversion import with_inversions
 from .models.load import find_model, load_model
 from .models.lora import apply_lora
@@ -149,6 +150,10 @@ class Replay:
                 "Give the file as it was made; batch-sdxl reproduce makes it again.",
             )
         again, elsewhere = self._again(record, self._request(record, file), file.parent)
+        known = again.record.identity
+        if not elsewhere and known != record.identity:
+            # All else is equal, so somebody has written it anew.
+            elsewhere = (f"identity: {record.identity[:10]} there, {known[:10]} here",)
         return _compared(file, pixels, again, elsewhere)
 
     def reproduce(self, file: Path, changes: Mapping[str, Any]) -> Again:
@@ -212,7 +217,9 @@ class Replay:
             raise ModelNotFound(
                 "the model that made the image on this machine",
                 f"no {name}",
-                f"Name it, or another one: --model {name}.",
+                f"Have it fetched: --model {name}; or name another one."
+                if is_name(name)
+                else "Put it where it was, or say where it lies, or another one: --model FILE.",
             ) from error
         return name
 

@@ -51,14 +51,23 @@ def without_home(value: Any) -> Any:
     Args:
         value: parsed JSON, which stays as it is.
     """
+    home = Path.home()
+    # It may be a link: then names that are resolved have where it leads to.
+    names = [name for name in dict.fromkeys((str(home.resolve()), str(home))) if len(name) > 1]
+    if not names:
+        return value
+    either = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    return _replaced(
+        re.compile(rf"(?:(?<![\w.~/\\-])|(?<=file://))(?:{either})(?=[/\\\s]|$)"), value
+    )
+
+
+def _replaced(pattern: re.Pattern[str], value: Any) -> Any:
     if isinstance(value, str):
-        home = str(Path.home())
-        if len(home) < 2:
-            return value
-        return re.sub(rf"(?<![\w.~/\\-]){re.escape(home)}(?=[/\\\s]|$)", "~", value)
+        return pattern.sub("~", value)
     if isinstance(value, Mapping):
-        return {name: without_home(one) for name, one in value.items()}
-    return [without_home(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: _replaced(pattern, one) for name, one in value.items()}
+    return [_replaced(pattern, one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def is_below(path: Path, roots: Sequence[Path]) -> bool:

@@ -141,7 +141,7 @@ def test_the_vae_takes_large_images_in_tiles_where_asked_to(tiny: Model) -> None
         prompt="x",
         seed=1,
         num_inference_steps=2,
-        image=noise,  # type: ignore[arg-type]
+        image=noise,
     )
     small = ImageRequest(prompt="x", seed=1, num_inference_steps=1, width=128, height=128)
     tiles: list[int] = []

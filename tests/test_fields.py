@@ -173,7 +173,8 @@ def test_a_path_is_an_image(tmp_path: Path, kind: Any) -> None:
     Image.new("RGB", (64, 64), "red").save(path)
     request = ImageRequest(prompt="a", seed=1, image=kind(path))
     assert request.image == RED
-    assert request.image.name == "a.png"
+    assert request.picture is not None
+    assert request.picture.name == "a.png"
 
 
 @pytest.mark.parametrize(

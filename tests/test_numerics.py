@@ -25,7 +25,7 @@ REQUESTS = [
         guidance_rescale=0.5,
         scheduler="dpmpp_2m_sde:karras",
     ),
-    ImageRequest(prompt="blue", seed=3, num_inference_steps=3, strength=0.7, image=NOISE),  # type: ignore[arg-type]
+    ImageRequest(prompt="blue", seed=3, num_inference_steps=3, strength=0.7, image=NOISE),
 ]
 
 

@@ -119,7 +119,7 @@ def test_image_to_image(
             negative_prompt=negative,
             empty_negative="empty",
             seed=seed,
-            image=source,  # type: ignore[arg-type]
+            image=source,
             num_inference_steps=10,
             guidance_scale=8.0,
             strength=strength,

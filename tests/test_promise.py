@@ -74,7 +74,7 @@ def test_a_new_engine_gives_the_same_bits(render: Render, tiny: Model) -> None:
 
 def test_input_images_are_not_written_to(render: Render) -> None:
     pixels = np.full((64, 64, 3), 77, np.uint8)
-    render([ImageRequest(prompt="x", seed=1, num_inference_steps=2, image=pixels)])  # type: ignore[arg-type]
+    render([ImageRequest(prompt="x", seed=1, num_inference_steps=2, image=pixels)])
     assert (pixels == 77).all()
 
 

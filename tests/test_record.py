@@ -104,6 +104,8 @@ def test_any_other_text_is_answered(text: str) -> None:
         ("numerics.threads", -1, "a number of threads"),
         ("numerics.threads", 2**31 - 1, "a number of threads"),
         ("numerics.dtype", "load", "float32, float16, bfloat16"),
+        ("numerics.torch", ["2"], "numerics in plain values"),
+        ("numerics", "cpu", "numerics"),
         ("model.sha256", "0", "64 digits"),
         ("model.name", "a\0b", "the name of a model"),
         ("identity", 5, "an identity"),

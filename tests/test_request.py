@@ -65,10 +65,10 @@ def test_unknown_fields_are_refused() -> None:
 
 def test_requests_are_equal_when_their_pixels_are() -> None:
     array = np.full((64, 64, 3), 128, np.uint8)
-    one, other = (ImageRequest(prompt="x", seed=1, image=i) for i in (GREY, array))  # type: ignore[arg-type]
+    one, other = (ImageRequest(prompt="x", seed=1, image=i) for i in (GREY, array))
     assert one == other
     assert hash(one) == hash(other)
-    assert one != ImageRequest(prompt="x", seed=1, image=array + 1)  # type: ignore[arg-type]
+    assert one != ImageRequest(prompt="x", seed=1, image=array + 1)
 
 
 def test_zip_pairs_and_shares_lists_of_one() -> None:

@@ -54,7 +54,7 @@ class Describer:
         model = self._model
         prompts = [request.prompt, *([request.negative_prompt] if request.is_guided else [])]
         inversions = model.inversions(prompts)
-        if (image := request.image) is None:
+        if (image := request.picture) is None:
             known = request
         else:  # records outlive the images, and need no pixels
             known = replace(request, image=Named(image.name, image.digest))

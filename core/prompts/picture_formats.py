@@ -23,6 +23,9 @@ _OTHER_NAMES = {
     "Variation seed strength": "variation_strength",
 }
 _SIZE = re.compile(r"\(?(\d+) ?[x,] ?(\d+)\)?")
+#: InvokeAI 1: the prompt in quotes, and switches behind it.
+_DREAM = re.compile(r'\s*"(.*)"((?:\s+-.*)?)', re.DOTALL)
+_SWITCH = re.compile(r"\s-([sSWHC]) ?(\d[\d.]*)(?=\s|$)")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 # A program's key -> field.
@@ -35,7 +38,14 @@ _INVOKE = {
     "cfg_scale": "guidance_scale",
     "cfg_rescale_multiplier": "guidance_rescale",
 }
+_SWITCHES = {"S": "seed", "s": "num_inference_steps", "W": "width", "H": "height"}
+_SWITCHES["C"] = "guidance_scale"
 _NOVEL = {"prompt": "prompt", "uc": "negative_prompt", "scale": "guidance_scale"}
+
+#: Names of the texts that are read.
+KNOWN = frozenset(
+    ("batch_sdxl", "invokeai_metadata", "sd-metadata", "Dream", "Comment", "parameters", "prompt")
+)
 
 
 def picture_fields(
@@ -62,6 +72,8 @@ def picture_fields(
         return _invoke(_object(texts["invokeai_metadata"]))
     if "sd-metadata" in texts:
         return _old_invoke(_object(texts["sd-metadata"]))
+    if "Dream" in texts and "Comment" not in texts:
+        return _dream(texts["Dream"])
     if "Comment" in texts and "uc" in (comment := _object(texts["Comment"])):
         return _novel({"prompt": texts.get("Description"), **comment}, tell)
     if "parameters" in texts:
@@ -123,10 +135,24 @@ def _old_invoke(said: Mapping[str, Any]) -> dict[str, object]:
             raise NotSaid("several prompts of InvokeAI")
         parts = parts[0].get("prompt")
     text = parts if isinstance(parts, str) else ""
+    return _bracketed(text) | _named(image, {"cfg_scale": "guidance_scale"})
+
+
+def _dream(text: str) -> dict[str, object]:
+    """InvokeAI 1, whose text is the command that made the picture."""
+    match = _DREAM.fullmatch(text)
+    if match is None:
+        raise NotSaid("a Dream text without a prompt in quotes")
+    return _bracketed(match[1]) | {
+        _SWITCHES[name]: value for name, value in _SWITCH.findall(match[2])
+    }
+
+
+def _bracketed(text: str) -> dict[str, object]:
+    """A prompt and, in its brackets, what is not to be seen."""
     negatives = [one.strip() for one in _BRACKETS.findall(text)]
-    named = _named(image, {"cfg_scale": "guidance_scale"})
     prompt = " ".join(_BRACKETS.sub(" ", text).split())
-    return {"prompt": prompt, "negative_prompt": ", ".join(negatives), **named}
+    return {"prompt": prompt, "negative_prompt": ", ".join(negatives)}
 
 
 def _novel(said: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, object]:

@@ -9,9 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import InvalidPrompts
+from ..images.files import check_pixels
+from .alpha_text import alpha_texts
 from .comfy_graph import NotSaid
 from .foreign_syntax import refuse_tags
-from .picture_formats import is_parameters, parameters_fields, picture_fields
+from .picture_formats import KNOWN, is_parameters, parameters_fields, picture_fields
 from .rows import Row
 from .text_files import check_text, tell, text_file
 
@@ -23,6 +25,8 @@ CAPTIONS = (".txt", ".caption")
 
 #: What becomes of a picture that does not say its prompt.
 ON_ERROR = ("stop", "skip")
+
+_WITHOUT_IT = "leave it out, or set on_error to skip (--on-error skip on the command line)."
 
 _EXIF, _USER_COMMENT = 0x8769, 0x9286
 #: Make, Model, ImageDescription and so on, of which ComfyUI and others take any.
@@ -75,15 +79,14 @@ def _row(path: Path, tell: Callable[[str], None]) -> Row:
             "a picture that says its prompt (of Batch SDXL, AUTOMATIC1111, ComfyUI, SwarmUI, "
             "Fooocus, InvokeAI or NovelAI), or has a caption beside it",
             f"{path.name} with {error}",
-            "Take it out of the folder, write its prompt into a .txt file beside it, or set "
-            "on_error to skip.",
+            f"Write its prompt into a .txt file of its name beside it, {_WITHOUT_IT}",
         ) from None
     # SyntaxError is Pillow's for broken PNG files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidPrompts(
             "a picture that can be read",
             f"{path.name} ({error})",
-            "Take it out of the folder, or set on_error to skip.",
+            f"Save it again, {_WITHOUT_IT}",
         ) from None
     return _checked(Row(path.name, 0, values))
 
@@ -109,6 +112,9 @@ def _texts(path: Path) -> dict[str, str]:
             texts = {str(k): v for k, v in image.info.items() if isinstance(v, str)}
             exif = image.getexif()
             entries = {**exif, **exif.get_ifd(_EXIF)}
+            if not (texts.keys() & KNOWN or entries):
+                check_pixels(image, path)
+                texts |= alpha_texts(image)
     for tag in _EXIF_TEXTS:
         # ComfyUI writes `prompt:{...}` and `workflow:{...}` into any.
         name, found, text = _decoded(entries.get(tag, "")).partition(":")

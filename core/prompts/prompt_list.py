@@ -91,7 +91,8 @@ def compose(
             raise InvalidPrompts(
                 "prompts that stand for themselves",
                 f"a style, in which {{prompt}} stands for a prompt, at {row.place('prompt')}",
-                "Write your own words in place of {prompt}.",
+                "AUTOMATIC1111's web UI adds its styles.csv to prompts; here each row is one. "
+                "Write your own words in place of {prompt}, in a copy.",
             )
         for text, where in (
             (prompt.prompt, row.place("prompt")),

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import InvalidImage
 from ..images.source import SourceImage
 from .fields import When, declare
 from .kinds import Number, Picture
 from .named import Named
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    #: What a picture may be given as.
+    Picturing = SourceImage | Named | str | Path | Image.Image | NDArray[Any] | torch.Tensor
 
 FROM_IMAGE = When("it starts from an image", lambda request: request.image is not None)
 
@@ -24,7 +34,7 @@ class Start:
             an image it is not used. (Not ComfyUI's denoise, which keeps the number of steps.)
     """
 
-    image: SourceImage | Named | None = field(
+    image: Picturing | None = field(
         default=None, metadata=declare(Picture(), only=FROM_IMAGE, called="an input image")
     )
     strength: float = field(
@@ -38,16 +48,21 @@ class Start:
     )
 
     @property
+    def picture(self) -> SourceImage | Named | None:
+        """The input image as it is kept, whatever it was given as."""
+        return cast("SourceImage | Named | None", self.image)
+
+    @property
     def source(self) -> SourceImage | None:
         """The input image with its pixels, None to start from noise.
 
         Raises:
             InvalidImage: only its name is known.
         """
-        if isinstance(self.image, Named):
+        if isinstance(self.picture, Named):
             raise InvalidImage(
                 "an input image with its pixels",
-                f"the name of one, {self.image.name}",
+                f"the name of one, {self.picture.name}",
                 "Put the image itself into the request.",
             )
-        return self.image
+        return self.picture

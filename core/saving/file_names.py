@@ -92,7 +92,7 @@ def _text(value: Callable[[Source], Any], most: int) -> _Field:
 
 
 def _source_name(source: Source) -> str:
-    image = source.record.request.image
+    image = source.record.request.picture
     if image is None:
         return re.split(r"[/\\]", source.prefix)[-1]
     # `clip.gif#3` is the third frame of clip.gif.

@@ -130,7 +130,7 @@ def _tile(image: Entry) -> str:
 def _data(image: Entry) -> dict[str, Any]:
     """What the page's script needs of an image, all as text: JavaScript would round large seeds."""
     request = image.record.request
-    source = request.image
+    source = request.picture
     settings = {
         "Seed": str(request.seed),
         "Negative prompt": request.negative_prompt,

@@ -8,58 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ...core.samplers.spacings import SPACINGS
-from ...core.samplers.table import SAMPLERS
 from ...core.wording import meant
+from .options import DEFAULTS, OPTIONS
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["_Parser"]
-
-#: Options of `generate` that set one input of a node: what stands for the value, and what it is.
-OPTIONS = {
-    "negative_prompt": ("TEXT", "what no image should show"),
-    "combine": (
-        "HOW",
-        "zip: first prompt with first seed; product: each with each; cycle: shorter repeat",
-    ),
-    "model": (
-        "NAME",
-        '"demo", a checkpoint, a diffusers folder, or a name on the Hugging Face hub',
-    ),
-    "vae": ("FILE", "a VAE in place of the model's own"),
-    "dtype": ("TYPE", "precision: auto, fp32, fp16, bf16"),
-    "width": ("PIXELS", "a multiple of 8; 0 is the image's, else the model's own"),
-    "height": ("PIXELS", "as --width"),
-    "fit": ("HOW", "how input images are brought to a size: crop, pad, stretch, bucket"),
-    "strength": ("X", "share of the steps that is run on an input image, over 0 to 1"),
-    "steps": ("N", "denoising steps"),
-    "cfg": ("X", "guidance scale; up to 1 is off"),
-    "sampler_name": ("NAME", ", ".join(SAMPLERS)),
-    "scheduler": ("NAME", "spacing of the noise: " + ", ".join(SPACINGS)),
-    "rows_per_call": ("N", "rows of one UNet call, an even number; 0 chooses"),
-    "file_name": ("TEMPLATE", "names such as {source}_{index:04}_{seed}; {i} counts from 0"),
-    "format": ("NAME", "png, png 16 bit, jpeg, webp, webp lossless, avif"),
-    "quality": ("N", "of JPEG, WebP and AVIF, 1 to 100"),
-}
-
-#: What a fresh node has, for `--help`: a test holds them to the nodes, which take long to import.
-DEFAULTS = {
-    "combine": "zip",
-    "model": "demo",
-    "dtype": "auto",
-    "width": "0",
-    "height": "0",
-    "fit": "crop",
-    "strength": "0.5",
-    "steps": "20",
-    "cfg": "7.0",
-    "sampler_name": "euler",
-    "scheduler": "normal",
-    "rows_per_call": "0",
-    "file_name": "{prefix}_{number:05}_seed{seed}",
-    "format": "png",
-    "quality": "90",
-}
 
 _GENERATE_EXAMPLES = """examples:
   batch-sdxl generate --prompts "a red circle" --seeds 0..7 --file-name "batch_image_{i}"
@@ -239,13 +192,15 @@ def _add_reproduce(commands: Commands) -> None:
         "reproduce",
         help="make an image again from what its file says, with changes",
         description="Make an image again from what its file says, with changes to its request.",
-        epilog='batch-sdxl reproduce shapes_00003_seed7.png --set "prompt=a red circle, small"',
+        epilog="batch-sdxl reproduce shapes_00003_seed7.png --set steps=30 "
+        '--set "prompt=a red circle, small"',
     )
     parser.add_argument("file", type=Path, metavar="FILE")
     _add_set(
         parser,
         "NAME=VALUE",
-        "a setting in place of the one in the file, such as prompt, seed, steps or cfg",
+        "a setting in place of the one in the file, such as prompt, seed, steps or cfg; may be "
+        "given more than once",
     )
     _add_sources(parser)
     _add_output(parser)

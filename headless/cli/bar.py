@@ -76,18 +76,22 @@ class _Lines(ProgressDisplay):
         self._console = console
         self._total_steps = total_steps
         self._total_images = total_images
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
+        #: When the first steps were there: before, prompts are encoded and calls tried out.
+        self._begun: tuple[float, int] | None = None
 
     def update(self, steps: int, images: int, sheet: Image | None = None) -> None:
         now = time.monotonic()
+        if steps and self._begun is None:
+            self._begun = now, steps
         if now - self._last < PERIOD and images < self._total_images:
             return
         self._last = now
-        speed = steps / max(now - self._start, 1e-9)
+        speed = self._speed(steps, now)
         parts = [
             f"{images}/{self._total_images} images",
             f"{steps}/{self._total_steps} steps",
-            *([f"{speed:.1f} steps/s"] if steps else []),
+            *([f"{speed:.1f} steps/s"] if speed else []),
             *([self._left(steps, images, speed)] if images < self._total_images else []),
         ]
         self._console.print(", ".join(parts), highlight=False, soft_wrap=True)
@@ -96,7 +100,14 @@ class _Lines(ProgressDisplay):
         if not steps:
             return "starting"
         left = self._total_steps - steps
-        return f"{left / speed:.0f} s left" if left else "decoding"
+        if not left:
+            return "decoding"
+        return f"{left / speed:.0f} s left" if speed else "estimating the time left"
+
+    def _speed(self, steps: int, now: float) -> float:
+        """Steps a second since the first ones; 0 where nobody can tell yet."""
+        start, first = self._begun or (now, steps)
+        return (steps - first) / (now - start) if now > start else 0
 
 
 class _Speed(ProgressColumn):

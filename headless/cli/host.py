@@ -147,7 +147,8 @@ class HeadlessHost(Host):
         names = (
             file.name for root in roots if root.is_dir() for file in root.glob("*.safetensors")
         )
-        near = meant(Path(name).name, names)
+        own = Path(name).name
+        near = meant(own, (one for one in names if one != own))  # which may be a link to elsewhere
         return ModelNotFound(
             f"{what} below {' or '.join(map(str, roots))}",
             f'"{name}"',

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...core.errors import InvalidPrompts
 from ...core.prompts.files import SUFFIXES, read_rows
 from ...core.prompts.plain_text import text_rows
+from ...core.prompts.prompt_list import compose
 from ...core.prompts.rows import Row
 from ...core.prompts.text_files import text_lines
 
@@ -56,23 +57,33 @@ def said(given: str, path: Path | None) -> str:
 
 
 def require_seeds(given: str, path: Path | None, on_error: str) -> None:
-    """Refuse prompts of which one has no seed of its own.
+    """Refuse prompts of which one has no seed of its own, once all can be prompts at all.
 
     Raises:
         InvalidPrompts: one has none, or they cannot be read.
     """
-    rows: Iterable[Row] = (
-        text_rows(lambda: text_lines(given))
-        if path is None
-        else read_rows(path, on_error, lambda _: None)
+    rows = (
+        text_rows(lambda: text_lines(given)) if path is None else read_rows(path, on_error, _silent)
     )
-    for row in rows:
-        if "seed" not in row.settings():
-            raise InvalidPrompts(
-                "--seeds, or a seed in each row of the prompts",
-                f"neither for {row.place()}",
-                "Add for example: --seeds 1..4",
-            )
+    places: list[str] = []
+
+    def placed() -> Iterator[Row]:
+        for row in rows:
+            places.append(row.place())
+            yield row
+
+    # Of each prompt, the row that came last; headings become none.
+    without = [places[-1] for one in compose(placed(), tell=_silent) if "seed" not in one.settings]
+    if without:
+        raise InvalidPrompts(
+            "--seeds, or a seed in each row of the prompts",
+            f"neither for {without[0]}",
+            "Add for example: --seeds 1..4",
+        )
+
+
+def _silent(line: str) -> None:
+    """Told again when it runs."""
 
 
 def below_roots(*paths: Path) -> tuple[list[Path], list[str]]:

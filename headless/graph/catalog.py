@@ -20,11 +20,13 @@ class Catalog:
         classes: those that run.
         titles: what the editor calls a fresh node of a class.
         stock: classes that only say what inputs they have: nodes of ComfyUI that `convert` knows.
+        refused: what to do in place of other nodes of ComfyUI.
     """
 
     classes: Mapping[str, type[Any]]
     titles: Mapping[str, str] = field(default_factory=dict)
     stock: Mapping[str, type[Any]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def title(self, class_type: str) -> str:
         """What the editor calls a fresh node of that class."""
@@ -72,6 +74,11 @@ class Catalog:
             " ".join(
                 [
                     *dict.fromkeys(filter(None, near.values())),
+                    *(
+                        f"{kind}: {self.refused[kind]}."
+                        for kind in dict.fromkeys(unknown.values())
+                        if kind in self.refused
+                    ),
                     "This workflow needs ComfyUI: run it there, or take those nodes out of it.",
                     "If they are Batch SDXL's own, update batch-sdxl.",
                 ]
@@ -113,4 +120,5 @@ def installed() -> Catalog:
             **nodes.NODE_DISPLAY_NAME_MAPPINGS,
         },
         stock.CLASSES,
+        stock.REFUSED,
     )

@@ -17,11 +17,11 @@ from ...core.prompts.plain_text import text_rows
 from ...core.prompts.text_files import text_lines
 from .catalog import Catalog, foreign
 from .graph import Graph, Link, Node
-from .inputs import inputs_of
 from .order import order_of, outputs_in
-from .stock import CLASSES, PRIMITIVES
+from .primitives import without_primitives
+from .sigmas import MOST_STEPS, strength_for
+from .stock import CLASSES
 from .stock_chain import Conditions, Stock
-from .values import cast
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def convert(graph: Graph, catalog: Catalog) -> Conversion:
     Raises:
         InvalidWorkflow: some stock node means something that ours cannot.
     """
-    graph = _without_primitives(graph)
+    graph = without_primitives(graph)
     if not any(node.class_type in CLASSES for node in graph.nodes.values()):
         return Conversion(graph)
     graph, previews = _with_output(graph, catalog)
@@ -55,29 +55,6 @@ def convert(graph: Graph, catalog: Catalog) -> Conversion:
     if problems:
         raise problems[0]
     return _Converter(graph, catalog, previews).conversion(needed)
-
-
-def _without_primitives(graph: Graph) -> Graph:
-    """The graph with the values of primitive nodes where they lead."""
-
-    def value(link: Any, seen: tuple[str, ...] = ()) -> Any:
-        if not isinstance(link, Link) or link.node_id not in graph.nodes or link.node_id in seen:
-            return link
-        node = graph.nodes[link.node_id]
-        if node.class_type not in PRIMITIVES or link.slot != 0 or len(seen) > 100:
-            return link
-        item = inputs_of(CLASSES[node.class_type])["value"]
-        if "value" not in node.inputs:
-            return item.default()
-        own = value(node.inputs["value"], (*seen, link.node_id))
-        return own if isinstance(own, Link) else cast(item, own, graph.where(link.node_id, "value"))
-
-    nodes = {
-        node_id: replace(node, inputs={name: value(one) for name, one in node.inputs.items()})
-        for node_id, node in graph.nodes.items()
-        if node.class_type not in PRIMITIVES
-    }
-    return graph if len(nodes) == len(graph.nodes) else replace(graph, nodes=nodes)
 
 
 def _with_output(graph: Graph, catalog: Catalog) -> tuple[Graph, list[str]]:
@@ -161,13 +138,15 @@ class _Converter:
 
     def _generate(self, decode: str) -> str:
         """The Batch Generate for a VAEDecode, made where there is none yet."""
-        sampler = self._stock.source(decode, "samples", "KSampler")
+        sampler = self._stock.source(decode, "samples", "KSampler", "KSamplerAdvanced")
         if sampler in self._made:
             return self._made[sampler]
         self._made[sampler] = sampler
-        own = self._values(sampler)
+        own = self._stock.sampling(sampler)
         positive = self._stock.conditions(sampler, "positive")
         negative = self._stock.conditions(sampler, "negative")
+        if positive.is_zero:
+            raise self._refused(positive.node_id, "a prompt to draw, not zeros")
         if own["cfg"] < 1:
             raise self._refused(sampler, f"a cfg of 1 or more, not {own['cfg']}")
         name = own["sampler_name"].removesuffix("_gpu")
@@ -187,6 +166,7 @@ class _Converter:
             cfg=own["cfg"],
             sampler_name=name,
             scheduler=own["scheduler"],
+            **({"empty_negative": "zeros"} if negative.is_zero else {}),
             **start,
         )
         label = self._graph.label(sampler)
@@ -201,31 +181,31 @@ class _Converter:
         self, sampler: str, latent: str, decode: str, own: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Sizes, or an image with the steps and the strength that take the sampler's sigmas."""
-        steps, denoise = own["steps"], own["denoise"]
+        planned, run = own["planned"], own["run"]
         if self._graph.nodes[latent].class_type == "EmptyLatentImage":
-            if denoise < 1:
-                raise self._refused(sampler, f"denoise 1 from an empty latent, not {denoise}")
+            if planned != run:
+                raise self._refused(sampler, f"all steps from an empty latent, not {own['part']}")
             empty = self._values(latent)
             self._counts[sampler] = empty["batch_size"]
             sides = {side: empty[side] // 8 * 8 for side in ("width", "height")}
-            return {"steps": steps, **sides}
+            return {"steps": run, **sides}
         if self._stock.vae(latent) != self._stock.vae(decode):
             raise self._refused(latent, "the VAE that decodes")
         pixels = self._graph.nodes[latent].inputs.get("pixels")
         if not isinstance(pixels, Link):
             raise self._refused(latent, "an image")
         images, self._counts[sampler] = self._pixels(pixels)
-        steps, strength = same_sigmas(steps, denoise)
-        if not 1 <= steps <= 10_000:
+        strength = strength_for(planned, run)
+        if not strength:
             raise self._refused(
-                sampler, f"a denoise over 0 that needs no more than 10,000 steps, not {denoise}"
+                sampler, f"steps to run, of {MOST_STEPS:,} at most, not {own['part']}"
             )
-        if denoise < 1:
+        if planned != run:
             self._changes.append(
-                f"{self._graph.label(sampler)}: {own['steps']} steps at denoise {denoise:g} are "
-                f"the last {own['steps']} of {steps}, strength {strength:g}"
+                f"{self._graph.label(sampler)}: {own['part']} are the last {run} of {planned} "
+                f"steps, strength {strength:g}"
             )
-        return {"steps": steps, "strength": strength, **images}
+        return {"steps": planned, "strength": strength, **images}
 
     def _pixels(self, link: Link) -> tuple[dict[str, Any], int]:
         """What Batch Generate gets for an image to start from, and how many images it is."""
@@ -343,21 +323,3 @@ class _Converter:
         while str(number) in self._graph.nodes or str(number) in self._nodes:
             number += 1
         return str(number)
-
-
-def same_sigmas(steps: int, denoise: float) -> tuple[int, float]:
-    """The steps and the strength that run what ComfyUI runs for its steps and denoise.
-
-    ComfyUI plans int(steps / denoise) steps and runs the last `steps` of them; here
-    int(steps * strength) are run.
-
-    Returns:
-        Steps, and a strength of three decimals; steps of 0 where there are none.
-    """
-    if denoise <= 0 or steps / denoise > 10_000:
-        return 0, 1.0
-    planned = int(steps / denoise)
-    strength = -(-steps * 1000 // planned) / 1000
-    while int(planned * strength) < steps:  # a product may be a hair too small
-        strength = round(strength + 0.001, 3)
-    return (planned, strength) if int(planned * strength) == steps else (0, 1.0)

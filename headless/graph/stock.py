@@ -35,6 +35,13 @@ _DECLARED: dict[str, tuple[tuple[str, ...], Inputs]] = {
         ("MODEL",),
         {"model": ("MODEL",), "lora_name": _COMBO, "strength_model": _STRENGTH},
     ),
+    "CLIPSetLastLayer": (
+        ("CLIP",),
+        {
+            "clip": ("CLIP",),
+            "stop_at_clip_layer": ("INT", {"default": -1, "min": -24, "max": -1}),
+        },
+    ),
     "CLIPTextEncode": (("CONDITIONING",), {"text": _TEXT, "clip": ("CLIP",)}),
     "CLIPTextEncodeSDXL": (
         ("CONDITIONING",),
@@ -50,6 +57,7 @@ _DECLARED: dict[str, tuple[tuple[str, ...], Inputs]] = {
             "text_l": _TEXT,
         },
     ),
+    "ConditioningZeroOut": (("CONDITIONING",), {"conditioning": ("CONDITIONING",)}),
     "EmptyLatentImage": (
         ("LATENT",),
         {
@@ -75,6 +83,27 @@ _DECLARED: dict[str, tuple[tuple[str, ...], Inputs]] = {
             "denoise": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1.0}),
         },
     ),
+    "KSamplerAdvanced": (
+        ("LATENT",),
+        {
+            "model": ("MODEL",),
+            "add_noise": (["enable", "disable"],),
+            "noise_seed": (
+                "INT",
+                {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True},
+            ),
+            "steps": ("INT", {"default": 20, "min": 1, "max": 10_000}),
+            "cfg": ("FLOAT", {"default": 8.0, "min": 0.0, "max": 100.0}),
+            "sampler_name": _COMBO,
+            "scheduler": _COMBO,
+            "positive": ("CONDITIONING",),
+            "negative": ("CONDITIONING",),
+            "latent_image": ("LATENT",),
+            "start_at_step": ("INT", {"default": 0, "min": 0, "max": 10_000}),
+            "end_at_step": ("INT", {"default": 10_000, "min": 0, "max": 10_000}),
+            "return_with_leftover_noise": (["disable", "enable"],),
+        },
+    ),
     "PrimitiveString": (("STRING",), {"value": ("STRING", {})}),
     "PrimitiveStringMultiline": (("STRING",), {"value": _TEXT}),
     "PrimitiveInt": (("INT",), {"value": _ANY_INT}),
@@ -92,12 +121,34 @@ def _declare(outputs: tuple[str, ...], inputs: Inputs) -> type[Any]:
 
 CLASSES = {name: _declare(*declared) for name, declared in _DECLARED.items()}
 
+_TWO_PROMPTS = "an image has one prompt here: write one text"
+_LATENTS = (
+    "latents are not scaled here: decode them, scale the images by Upscale Image By, and encode "
+    "those (VAE Encode)"
+)
+#: Classes that stand in many graphs and mean something that ours do not: what to do instead.
+REFUSED = {
+    "ConditioningAverage": _TWO_PROMPTS,
+    "ConditioningCombine": _TWO_PROMPTS,
+    "ConditioningConcat": "write both texts in one prompt, with BREAK between them",
+    "ConditioningSetArea": _TWO_PROMPTS,
+    "ConditioningSetMask": _TWO_PROMPTS,
+    "ControlNetApply": "there is no ControlNet here",
+    "ControlNetApplyAdvanced": "there is no ControlNet here",
+    "LatentUpscale": _LATENTS,
+    "LatentUpscaleBy": _LATENTS,
+    "SetLatentNoiseMask": "there is no inpainting here",
+    "VAEEncodeForInpaint": "there is no inpainting here",
+}
+
 TITLES = {
     "CheckpointLoaderSimple": "Load Checkpoint",
     "VAELoader": "Load VAE",
     "LoraLoader": "Load LoRA",
     "LoraLoaderModelOnly": "LoraLoaderModelOnly",
+    "CLIPSetLastLayer": "CLIP Set Last Layer",
     "CLIPTextEncode": "CLIP Text Encode (Prompt)",
+    "KSamplerAdvanced": "KSampler (Advanced)",
     "EmptyLatentImage": "Empty Latent Image",
     "VAEEncode": "VAE Encode",
     "VAEDecode": "VAE Decode",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.errors import InvalidWorkflow
 from .graph import Graph, Link
 from .inputs import inputs_of
+from .sigmas import planned_for
 from .stock import CLASSES
 from .values import cast, check_range
+
+_ENCODERS = ("CLIPTextEncode", "CLIPTextEncodeSDXL", "ConditioningZeroOut")
+#: Of the smaller of SDXL's text encoders.
+_LAYERS = 12
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Conditions:
         checkpoint: id of the loader that the text encoders are of.
         loras: ids of the LoRA nodes on them.
         settings: of Prompt Settings, as pairs.
+        is_zero: whether zeros stand in place of all its numbers.
     """
 
     node_id: str
@@ -29,6 +35,7 @@ class Conditions:
     checkpoint: str
     loras: tuple[str, ...]
     settings: tuple[tuple[str, int], ...] = ()
+    is_zero: bool = False
 
 
 class Stock:
@@ -94,13 +101,49 @@ class Stock:
         """The id of the node that a VAE comes from."""
         return self.source(node_id, "vae", "CheckpointLoaderSimple", "VAELoader")
 
-    def conditions(self, sampler: str, name: str) -> Conditions:
+    def sampling(self, sampler: str) -> dict[str, Any]:
+        """The constants of a sampler, whichever it is.
+
+        Returns:
+            Those that all have; `planned` steps, how many of them `run`, the last ones; and in
+            words, which `part` of them that is.
+        """
+        own = self.values(sampler)
+        steps = own.pop("steps")
+        if self._graph.nodes[sampler].class_type == "KSampler":
+            denoise = own.pop("denoise")
+            own["part"] = f"{steps} steps at denoise {denoise:g}"
+            return own | {"planned": planned_for(steps, denoise), "run": steps}
+        if own["add_noise"] != "enable":
+            raise self.refused(sampler, "noise of its own (add_noise enable)")
+        if own["end_at_step"] < steps:
+            raise self.refused(sampler, f"an end_at_step of {steps} or more, its last step")
+        start = own["start_at_step"]
+        part = f"those from step {start} on"
+        return own | {
+            "seed": own["noise_seed"],
+            "planned": steps,
+            "run": steps - start,
+            "part": part,
+        }
+
+    def conditions(self, node_id: str, name: str) -> Conditions:
         """What a sampler's positive or negative says."""
-        node_id = self.source(sampler, name, "CLIPTextEncode", "CLIPTextEncodeSDXL")
+        before, node_id = node_id, self.source(node_id, name, *_ENCODERS)
+        if self._graph.nodes[node_id].class_type == "ConditioningZeroOut":
+            if self._graph.nodes[before].class_type == "ConditioningZeroOut":
+                raise self.refused(node_id, "zeros once")
+            return replace(self.conditions(node_id, "conditioning"), text="", is_zero=True)
         own = self.values(node_id)
-        checkpoint, loras = self._chain(node_id, "clip", ("CheckpointLoaderSimple", "LoraLoader"))
+        checkpoint, nodes = self._chain(
+            node_id, "clip", ("CheckpointLoaderSimple", "LoraLoader", "CLIPSetLastLayer")
+        )
+        loras = tuple(one for one in nodes if self._graph.nodes[one].class_type == "LoraLoader")
+        layers = [one for one in nodes if one not in loras]
+        # The last one counts.
+        skipped = self._skipped(layers[-1]) if layers else ()
         if "text" in own:
-            return Conditions(node_id, own["text"], checkpoint, loras)
+            return Conditions(node_id, own["text"], checkpoint, loras, skipped)
         if own["text_g"].strip() != own["text_l"].strip():
             raise self.refused(node_id, "one text for both text encoders")
         settings = {
@@ -111,7 +154,16 @@ class Stock:
             "target_width": own["target_width"],
             "target_height": own["target_height"],
         }
-        return Conditions(node_id, own["text_g"], checkpoint, loras, tuple(settings.items()))
+        told = (*settings.items(), *skipped)
+        return Conditions(node_id, own["text_g"], checkpoint, loras, told)
+
+    def _skipped(self, node_id: str) -> tuple[tuple[str, int], ...]:
+        """The setting for a CLIP Set Last Layer; none for SDXL's own layer."""
+        layer = self.values(node_id)["stop_at_clip_layer"]
+        if not -_LAYERS <= layer <= -2:
+            # ComfyUI takes the last layer for -1, and for more than the first encoder has.
+            raise self.refused(node_id, f"a stop_at_clip_layer of -{_LAYERS} to -2, not {layer}")
+        return () if layer == -2 else (("clip_skip", -2 - layer),)
 
     def _chain(
         self, node_id: str, name: str, kinds: tuple[str, ...]

@@ -367,12 +367,13 @@ def test_lines_elsewhere_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> N
     with bar.Bar(console) as shown:
         progress = shown.display(total_steps=100, total_images=2)
         for steps in range(1, 101):
-            now += 0.25
+            now += 0.25 if steps > 1 else 30  # what is done once counts for nothing
             progress.update(steps, images=steps // 50)
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
-    assert len(lines) == 5
-    assert lines[0] == "0/2 images, 20/100 steps, 4.0 steps/s, 20 s left"
+    assert len(lines) == 6
+    assert lines[0] == "0/2 images, 1/100 steps, estimating the time left"
+    assert lines[1] == "0/2 images, 21/100 steps, 4.0 steps/s, 20 s left"
     assert lines[-1] == "2/2 images, 100/100 steps, 4.0 steps/s"
 
 

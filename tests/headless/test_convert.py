@@ -8,8 +8,9 @@ from batch_sdxl.core.errors import BatchSDXLError, InvalidWorkflow
 from batch_sdxl.headless.cli.main import main
 from batch_sdxl.headless.graph.catalog import Catalog, installed
 from batch_sdxl.headless.graph.check import check
-from batch_sdxl.headless.graph.convert import Conversion, convert, same_sigmas
+from batch_sdxl.headless.graph.convert import Conversion, convert
 from batch_sdxl.headless.graph.graph import Link, Node
+from batch_sdxl.headless.graph.sigmas import planned_for, strength_for
 from batch_sdxl.headless.graph.workflow import parse
 from PIL import Image
 
@@ -177,7 +178,8 @@ def test_sdxl_encoder_brings_its_sizes(
 @pytest.mark.parametrize("steps", [1, 4, 20, 33])
 @pytest.mark.parametrize("denoise", [1.0, 0.95, 0.87, 0.6, 0.5, 0.35, 0.02])
 def test_strength_runs_the_sigmas_of_denoise(steps: int, denoise: float) -> None:
-    planned, strength = same_sigmas(steps, denoise)
+    planned = planned_for(steps, denoise)
+    strength = strength_for(planned, steps)
     assert planned == int(steps / denoise)
     assert int(planned * strength) == steps
     assert round(strength, 3) == strength
@@ -187,9 +189,9 @@ def test_denoise_without_such_a_strength_is_refused(
     stock: Callable[..., Json], converted: Callable[[Json], Conversion]
 ) -> None:
     for denoise in (0.0, 0.0001):
-        with pytest.raises(InvalidWorkflow, match="a denoise over 0"):
+        with pytest.raises(InvalidWorkflow, match="steps to run, of 10,000 at most, not 4"):
             converted(stock(IMAGE, n3__latent_image=["11", 0], n3__denoise=denoise))
-    with pytest.raises(InvalidWorkflow, match=r"denoise 1 from an empty latent, not 0\.5"):
+    with pytest.raises(InvalidWorkflow, match=r"an empty latent, not 4 steps at denoise 0\.5"):
         converted(stock(n3__denoise=0.5))
 
 
@@ -244,7 +246,7 @@ def test_second_sampler_starts_from_the_first_ones_images(
         ({"n3__positive": None}, "a link for input positive"),
         ({"n3__positive": ["99", 0]}, "node 99, which is not there"),
         ({"n8__vae": ["6", 0]}, "CheckpointLoaderSimple or VAELoader for input vae"),
-        ({"n8__samples": ["5", 0]}, "KSampler for input samples"),
+        ({"n8__samples": ["5", 0]}, "KSampler or KSamplerAdvanced for input samples"),
         ({"n3__seed": ["5", 0]}, "a written value for input seed"),
         ({"n3__model": ["3", 0]}, "circle"),
     ],
@@ -254,6 +256,92 @@ def test_what_ours_cannot_do_is_refused_by_name(
 ) -> None:
     with pytest.raises(BatchSDXLError, match=said):
         converted(stock(**changes))
+
+
+def advanced(stock: Callable[..., Json], **changes: Any) -> Json:
+    """The default graph with the other sampler."""
+    content = stock(IMAGE)
+    own = content["3"]["inputs"]
+    own["noise_seed"] = own.pop("seed")
+    del own["denoise"]
+    own |= {"add_noise": "enable", "start_at_step": 0, "end_at_step": 10_000, **changes}
+    return content | {"3": {"class_type": "KSamplerAdvanced", "inputs": own}}
+
+
+def test_advanced_sampler_runs_all_steps_or_the_last_ones(
+    stock: Callable[..., Json], converted: Callable[[Json], Conversion]
+) -> None:
+    nodes = by_kind(converted(advanced(stock)))
+    made = nodes["BatchGenerate"].inputs
+    assert (made["steps"], made["width"], nodes["SeedList"].inputs["seeds"]) == (4, 64, "5")
+    made = by_kind(converted(advanced(stock, latent_image=["11", 0], start_at_step=1)))[
+        "BatchGenerate"
+    ].inputs
+    assert (made["steps"], made["strength"]) == (4, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"add_noise": "disable"}, "noise of its own"),
+        ({"end_at_step": 3}, "an end_at_step of 4 or more, its last step"),
+        ({"start_at_step": 1}, "all steps from an empty latent, not those from step 1 on"),
+        ({"start_at_step": 4, "latent_image": ["11", 0]}, "steps to run, of 10,000 at most"),
+    ],
+)
+def test_part_of_the_work_of_two_samplers_is_refused(
+    stock: Callable[..., Json], converted: Callable[[Json], Conversion], changes: Json, said: str
+) -> None:
+    with pytest.raises(InvalidWorkflow, match=said):
+        converted(advanced(stock, **changes))
+
+
+def test_last_layer_of_clip_is_clip_skip(
+    stock: Callable[..., Json], converted: Callable[[Json], Conversion]
+) -> None:
+    def skipping(layer: int) -> Json:
+        added = {"20": ("CLIPSetLastLayer", {"clip": ["4", 1], "stop_at_clip_layer": layer})}
+        return stock(added, n6__clip=["20", 0], n7__clip=["20", 0])
+
+    assert by_kind(converted(skipping(-3)))["PromptSettings"].inputs["clip_skip"] == 1
+    assert "PromptSettings" not in by_kind(converted(skipping(-2)))
+    for layer in (-1, -13):
+        with pytest.raises(InvalidWorkflow, match="a stop_at_clip_layer of -12 to -2, not"):
+            converted(skipping(layer))
+    content = skipping(-3)
+    content["7"]["inputs"]["clip"] = ["4", 1]
+    with pytest.raises(InvalidWorkflow, match="sizes and layers"):
+        converted(content)
+
+
+def test_zeros_stand_for_a_negative_prompt(
+    stock: Callable[..., Json], converted: Callable[[Json], Conversion]
+) -> None:
+    zero = {"20": ("ConditioningZeroOut", {"conditioning": ["6", 0]})}
+    nodes = by_kind(converted(stock(zero, n3__negative=["20", 0])))
+    assert nodes["BatchGenerate"].inputs["empty_negative"] == "zeros"
+    assert nodes["PromptList"].inputs["negative_prompt"] == ""
+    with pytest.raises(InvalidWorkflow, match="a prompt to draw, not zeros"):
+        converted(stock(zero, n3__positive=["20", 0]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("ConditioningCombine", "ConditioningCombine: an image has one prompt here"),
+        ("ConditioningConcat", "with BREAK between them"),
+        ("LatentUpscaleBy", "LatentUpscaleBy: latents are not scaled here"),
+        ("ControlNetApply", "there is no ControlNet here"),
+    ],
+)
+def test_what_means_something_else_is_refused_with_what_to_do(
+    stock: Callable[..., Json], converted: Callable[[Json], Conversion], kind: str, said: str
+) -> None:
+    content = stock({"20": (kind, {"conditioning_1": ["6", 0], "samples": ["5", 0]})})
+    place = "latent_image" if kind.startswith("Latent") else "positive"
+    content["3"]["inputs"][place] = ["20", 0]
+    with pytest.raises(InvalidWorkflow, match=said):
+        converted(content)
 
 
 def test_foreign_node_is_named_or_left_out(

@@ -1,10 +1,8 @@
 """Broken workflows: whatever is in a file, there is a plan or an error of ours, at once."""
 
-import copy
 import json
 import random
 import time
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,11 @@ from batch_sdxl.headless.graph.convert import convert
 from batch_sdxl.headless.graph.graph import Graph
 from batch_sdxl.headless.graph.workflow import parse, read
 from batch_sdxl.headless.notes import note
+from batch_sdxl.tests.broken_json import broken
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_workflows"
 
-#: What takes the place of a part.
-ODD: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1, 2**70, 1e400, float("nan"), 0.5, "", "x", "-10", "\0", "💥" * 9),
-    *([], {}, [[]], [None], ["1", 0], ["1", -1], ["9", 9], [1, 0], {"__value__": [1]}),
-    *({"a": {"b": []}}, "../../etc/passwd", "/etc/passwd", "{", "{a|b", "__x__", "9" * 400),
-    *(4, 2, "Reroute", "PrimitiveNode", "KSampler", "SaveImage", {"nodes": [], "links": []}),
-)
+NAMES = ("x", "widget", "nodes", "links", "3")
 
 #: Seconds for one file, far more than any takes, on a machine at work.
 PATIENCE = 10
@@ -42,7 +35,7 @@ def seeds() -> tuple[str, ...]:
     """The example workflows in both formats, and a stock one in both."""
     texts = [path.read_text("utf-8") for path in sorted(EXAMPLES.glob("*.json"))]
     parsed = [parse(json.loads(text), catalog()) for text in texts]
-    stock = {
+    stock: dict[str, Any] = {
         "3": {
             "class_type": "KSampler",
             "inputs": {
@@ -71,9 +64,29 @@ def seeds() -> tuple[str, ...]:
         "11": {"class_type": "LoadImage", "inputs": {"image": "input_images/1_left.png"}},
         "20": {"class_type": "PrimitiveInt", "inputs": {"value": 3}},
     }
+    advanced = stock | {
+        "3": {
+            "class_type": "KSamplerAdvanced",
+            "inputs": {
+                **{k: v for k, v in stock["3"]["inputs"].items() if k not in ("seed", "denoise")},
+                "add_noise": "enable",
+                "noise_seed": 5,
+                "steps": 4,
+                "start_at_step": 2,
+                "negative": ["21", 0],
+            },
+        },
+        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["22", 0]}},
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a", "clip": ["22", 0]}},
+        "21": {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["7", 0]}},
+        "22": {
+            "class_type": "CLIPSetLastLayer",
+            "inputs": {"clip": ["10", 1], "stop_at_clip_layer": -3},
+        },
+    }
     api = [json.dumps(graph.api()) for graph in parsed]
     nested = json.dumps(in_subgraphs(json.loads(texts[0])))
-    return (*texts, *api, json.dumps(stock), json.dumps({"prompt": stock}), nested)
+    return (*texts, *api, *map(json.dumps, (stock, {"prompt": stock}, advanced)), nested)
 
 
 def in_subgraphs(content: dict[str, Any]) -> dict[str, Any]:
@@ -89,37 +102,6 @@ def in_subgraphs(content: dict[str, Any]) -> dict[str, Any]:
     outer = inner | {"id": "outer", "nodes": [use, use | {"id": 2, "widgets_values": ["y"]}]}
     main = {"nodes": [{"id": 3, "type": "outer", "mode": 0}], "links": []}
     return main | {"definitions": {"subgraphs": [inner, outer | {"links": []}]}}
-
-
-def places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Each (container, key) of some JSON."""
-    for key in list(value) if isinstance(value, dict) else range(len(value)):
-        yield value, key
-        if isinstance(value[key], dict | list):
-            yield from places(value[key])
-
-
-def broken(content: Any, draw: random.Random) -> Any:
-    """JSON with a few of its parts replaced, taken out, doubled or put elsewhere."""
-    for _ in range(draw.randint(1, 4)):
-        container, key = draw.choice(list(places(content)) or [([content], 0)])
-        match draw.randrange(6):
-            case 0:
-                del container[key]
-            case 1:
-                other, there = draw.choice(list(places(content)) or [(container, 0)])
-                with_other = copy.deepcopy(other[there])
-                if key in container or isinstance(container, list):
-                    container[key] = with_other
-            case 2 if isinstance(container, list):
-                container.insert(0, copy.deepcopy(container[key]))
-            case 3 if isinstance(container, dict):
-                container[draw.choice(("x", "widget", "nodes", "links", "3"))] = container.pop(key)
-            case _:
-                container[key] = copy.deepcopy(draw.choice(ODD))
-        if not content:
-            break
-    return content
 
 
 def judged(content: Any) -> str:
@@ -139,7 +121,7 @@ def fuzz(numbers: range) -> None:
     outcomes: dict[str, int] = {}
     for number in numbers:
         draw = random.Random(number)
-        content = broken(json.loads(draw.choice(seeds())), draw)
+        content = broken(json.loads(draw.choice(seeds())), draw, NAMES)
         start = time.monotonic()
         try:
             outcome = judged(content)

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from batch_sdxl.headless.cli import arguments, recipe
+from batch_sdxl.headless.cli import options, recipe
 from batch_sdxl.headless.cli.main import main
 from batch_sdxl.headless.graph.catalog import installed
 from batch_sdxl.headless.graph.check import check
@@ -99,6 +99,21 @@ def test_several_mistakes_are_told_together(capsys: pytest.CaptureFixture[str]) 
     assert err.count("\n  - ") == 3
 
 
+def test_styles_are_told_before_seeds_are_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    styles = (
+        "name,prompt,negative_prompt\n--- Colours ---,,\nRed,red,\nInk,{prompt} in ink,blurry\n"
+    )
+    (folder / "styles.csv").write_text(styles)
+    assert main(["generate", "--prompts", "styles.csv"]) == 1
+    assert "a style, in which {prompt} stands for a prompt" in capsys.readouterr().err
+    (folder / "styles.csv").write_text(styles.replace("{prompt}", "a star"))
+    assert main(["generate", "--prompts", "styles.csv"]) == 1
+    # Not for the heading, which is no prompt.
+    assert "neither for styles.csv:3:1" in capsys.readouterr().err
+
+
 def test_option_that_changes_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*BASE, "1", *SMALL, "--strength", "0.9", "--negative-prompt", "blue"]) == 0
     err = capsys.readouterr().err
@@ -133,10 +148,10 @@ def test_help_says_what_the_nodes_have(capsys: pytest.CaptureFixture[str]) -> No
         if option == "prompt_file":  # of --prompts, where that is a file
             continue
         assert f"--{option.replace('_', '-')}" in text
-        if option not in arguments.OPTIONS:
+        if option not in options.OPTIONS:
             continue
         item = inputs_of(catalog.classes[graph.nodes[node_id].class_type])[name]
-        told = arguments.DEFAULTS.get(option, "")
+        told = options.DEFAULTS.get(option, "")
         if option == "file_name":
             assert told == USUAL_NAMES
         elif option not in ("negative_prompt", "vae"):

@@ -27,6 +27,7 @@ from batch_sdxl.core import (
 )
 from batch_sdxl.core import save as save_image
 from batch_sdxl.core.errors import ModelNotFound, OutOfMemory, OutputError
+from batch_sdxl.core.finder import Finder, Here
 from batch_sdxl.core.models.vae import own_vae_contents
 from batch_sdxl.core.prompts.prompt import Prompt
 from batch_sdxl.core.replay import _check_memory
@@ -130,6 +131,29 @@ def test_other_numerics_are_named(save: Save, capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "not as it was: torch: 1.0 there, " in out
     assert "not as it was: model: 0000000000 there, " in out
+
+
+def test_weights_beside_the_image_are_found_where_the_program_refuses_their_name(
+    tmp_path: Path,
+) -> None:
+    class Refusing(Here):
+        def file_path(self, kind: str, name: str) -> Path:
+            raise ModelNotFound("a file of its folders", name, "Put it there.")
+
+    (tmp_path / "a.safetensors").write_bytes(b"x")
+    finder = Finder([], Refusing())
+    found = finder.weights("loras", "a.safetensors", "0" * 64, tmp_path, lambda _: "0" * 64)
+    assert found == tmp_path / "a.safetensors"
+
+
+def test_identity_that_is_not_of_its_record_is_named(
+    save: Save, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = save()
+    record = replace(read_record(file), identity="0" * 64)
+    other = save_png(file.parent, "other_*", np.asarray(Image.open(file)), png_texts(record, {}))
+    assert main(["verify", str(other)]) == 0
+    assert "not as it was: identity: 0000000000 there, " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])

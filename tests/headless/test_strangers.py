@@ -137,5 +137,16 @@ def test_home_is_hidden_in_paths_and_nowhere_else(monkeypatch: pytest.MonkeyPatc
     hidden = {"a": ["~/x", "/home/anna/x", "/mnt/home/ann/x", 3], "b": "x\n~\ny"}
     assert without_home(given) == hidden
     assert with_home("~/x") == "/home/ann/x"
+    assert without_home("file:///home/ann/x") == "file://~/x"
     monkeypatch.setenv("HOME", "/")
     assert without_home(given) == given
+
+
+def test_home_that_is_a_link_is_hidden_by_both_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = tmp_path / "disk" / "ann"
+    real.mkdir(parents=True)
+    (tmp_path / "home").symlink_to(tmp_path / "disk")
+    monkeypatch.setenv("HOME", str(tmp_path / "home" / "ann"))
+    assert without_home([f"{real}/x", f"{tmp_path}/home/ann/x"]) == ["~/x", "~/x"]
