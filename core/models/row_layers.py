@@ -36,7 +36,8 @@ class PointConv(torch.nn.Conv2d):
         if input.device.type != "cpu":
             return super().forward(input)
         rows, _, height, width = input.shape
-        result = torch.matmul(self.weight.flatten(1), input.flatten(2))
+        weight = self.weight.flatten(1).expand(rows, -1, -1)
+        result = torch.bmm(weight, input.flatten(2))
         if self.bias is not None:
             result += self.bias[:, None]
         return result.reshape(rows, -1, height, width)
