@@ -298,14 +298,14 @@ def test_images_are_those_of_comfyuis_ksampler(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
     (tmp_path / "batch_sdxl").symlink_to(root)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    answer = subprocess.run(
-        [*program, "--json", "--steps", "8", "--pairs", *pairs],
+    results = tmp_path / "figures.json"
+    subprocess.run(
+        [*program, "--results", str(results), "--steps", "8", "--pairs", *pairs],
         cwd=root,
         env=os.environ | {"PYTHONPATH": path},
         check=True,
-        stdout=subprocess.PIPE,
     )
-    figures = json.loads(answer.stdout)
+    figures = json.loads(results.read_text("utf-8"))
     assert len(figures) == len(pairs)
     for pair, figure in figures.items():
         assert figure["sigma 8"] < 1e-4, pair
