@@ -149,7 +149,7 @@ def test_a_jpeg_leaves_out_what_it_has_no_room_for(
 def test_our_own_texts_win_over_those_of_a_graph() -> None:
     texts = file_texts(RECORD, {"batch_sdxl": "x", "parameters": "y"})
     assert texts["batch_sdxl"] == RECORD.to_json()
-    assert texts["parameters"].endswith("Model: demo")
+    assert texts["parameters"].endswith("Model: demo, RNG: CPU")
 
 
 @pytest.mark.parametrize("channels", [3, 4])

@@ -84,6 +84,34 @@ def test_without_a_negative_prompt(
         assert image.request.empty_negative == ("zeros" if zeros else "empty")
 
 
+def test_layers_skipped_for_the_prompt_alone(
+    components: dict[str, Any], render: Render, rounding: float
+) -> None:
+    from diffusers import StableDiffusionXLPipeline
+
+    pipeline = StableDiffusionXLPipeline(**components)
+    expected = run(pipeline, num_inference_steps=4, guidance_scale=5.0, clip_skip=1)
+    ours = {
+        negative_skip: [
+            ImageRequest(
+                prompt=prompt,
+                negative_prompt=negative,
+                empty_negative="empty",
+                clip_skip=1,
+                negative_clip_skip=negative_skip,
+                seed=seed,
+                num_inference_steps=4,
+                guidance_scale=5.0,
+            )
+            for prompt, negative, seed in zip(PROMPTS, NEGATIVES, SEEDS, strict=True)
+        ]
+        for negative_skip in (0, None)
+    }
+    for image, other, reference in zip(render(ours[0]), render(ours[None]), expected, strict=True):
+        assert (image.decoded - reference).abs().max() < rounding
+        assert (other.decoded - reference).abs().max() > rounding
+
+
 def test_without_guidance(components: dict[str, Any], render: Render, rounding: float) -> None:
     from diffusers import StableDiffusionXLPipeline
 

@@ -6,6 +6,8 @@ Runs in ComfyUI's interpreter, which needs Batch SDXL's packages and to find `ba
 sides get the built-in model's UNet, the same embeddings and the same first noise; ComfyUI's
 KSampler draws the noise of its steps itself. Prints, for each sampler and spacing that both have,
 the largest relative difference of a sigma and the largest difference of a pixel, of a range of 1.
+With `--results FILE` a run that was stopped goes on where it was; after a change to a sampler, take
+its lines out of the file.
 """
 
 from __future__ import annotations
@@ -15,8 +17,12 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+#: Pair -> "sigma 8", "pixel 8" and so on -> the largest difference.
+Figures = dict[str, dict[str, float]]
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
@@ -103,22 +109,25 @@ class Comparison:
             return float("inf")
         return max(abs(a - b) / max(b, 1e-9) for a, b in zip(own, theirs, strict=True))
 
-    def pixels(self, sampler: str, spacing: str, steps: int) -> float:
-        """The largest difference of a pixel."""
+    def pixels(self, pairs: list[tuple[str, str]], steps: int) -> Iterator[tuple[int, float]]:
+        """The largest difference of a pixel, for each pair by its place, in any order."""
         from batch_sdxl.core import ImageRequest
         from batch_sdxl.core.models.vae import decode
 
-        request = ImageRequest(
-            prompt=PROMPT,
-            negative_prompt=NEGATIVE,
-            seed=SEED,
-            num_inference_steps=steps,
-            guidance_scale=CFG,
-            scheduler=f"{sampler}:{spacing}",
-        )
-        (image,) = self._engine.generate([request])
-        theirs = decode(self._model, self._latents(sampler, spacing, steps))
-        return float((image.decoded - theirs).abs().max())
+        requests = [
+            ImageRequest(
+                prompt=PROMPT,
+                negative_prompt=NEGATIVE,
+                seed=SEED,
+                num_inference_steps=steps,
+                guidance_scale=CFG,
+                scheduler=f"{sampler}:{spacing}",
+            )
+            for sampler, spacing in pairs
+        ]
+        for image in self._engine.generate(requests):
+            theirs = decode(self._model, self._latents(*pairs[image.index], steps))
+            yield image.index, float((image.decoded - theirs).abs().max())
 
     def _ksampler(self, sampler: str, spacing: str, steps: int) -> Any:
         return self._comfy.samplers.KSampler(
@@ -144,23 +153,43 @@ class Comparison:
         return samples * self._patcher.model.latent_format.scale_factor
 
 
-def table(figures: dict[str, dict[str, float]], version: str) -> str:
+def measure(
+    comparison: Comparison, pairs: list[tuple[str, str]], steps: list[int], figures: Figures
+) -> Iterator[str]:
+    """Fill in what the figures lack; yields the name of each pair that has new ones."""
+    for count in steps:
+        missing = [
+            pair for pair in pairs if f"pixel {count}" not in figures.get(":".join(pair), {})
+        ]
+        for place, difference in comparison.pixels(missing, count):
+            name = ":".join(missing[place])
+            own = figures.setdefault(name, {})
+            own[f"sigma {count}"] = comparison.sigmas(*missing[place], count)
+            own[f"pixel {count}"] = difference
+            yield name
+
+
+def table(figures: Figures, pairs: list[tuple[str, str]], steps: list[int], version: str) -> str:
     """The figures as Markdown: a line for each sampler, a column for each spacing."""
-    names = [pair.split(":") for pair in figures]
-    spacings = list(dict.fromkeys(spacing for _, spacing in names))
-    sigma = max(max(own[k] for k in own if k.startswith("sigma")) for own in figures.values())
-    steps = sorted({int(key.split()[1]) for own in figures.values() for key in own})
+    spacings = list(dict.fromkeys(spacing for _, spacing in pairs))
+    measured = [own for own in figures.values() if own]
+    sigma = max(own[key] for own in measured for key in own if key.startswith("sigma"))
+    counts = [sum(f"pixel {count}" in own for own in measured) for count in steps]
+    told = " and ".join(
+        f"{count} steps ({number} of {len(pairs)} pairs)"
+        for count, number in zip(steps, counts, strict=True)
+    )
     lines = [
-        f"ComfyUI {version}, at {' and '.join(map(str, steps))} steps. Largest relative difference "
-        f"of a sigma, of all pairs: {sigma:.0e}.",
+        f"ComfyUI {version}, at {told}. Largest relative difference of a sigma: {sigma:.0e}.",
         "",
         f"| | {' | '.join(f'`{spacing}`' for spacing in spacings)} |",
         f"|---|{'---|' * len(spacings)}",
     ]
-    for sampler in dict.fromkeys(sampler for sampler, _ in names):
-        rows = [figures[f"{sampler}:{spacing}"] for spacing in spacings]
-        cells = [max(own[k] for k in own if k.startswith("pixel")) for own in rows]
-        lines.append(f"| `{sampler}` | {' | '.join(f'{cell:.0e}' for cell in cells)} |")
+    for sampler in dict.fromkeys(sampler for sampler, _ in pairs):
+        rows = [figures.get(f"{sampler}:{spacing}", {}) for spacing in spacings]
+        cells = [[own[key] for key in own if key.startswith("pixel")] for own in rows]
+        written = (f"{max(cell):.0e}" if cell else "" for cell in cells)
+        lines.append(f"| `{sampler}` | {' | '.join(written)} |")
     return "\n".join(lines)
 
 
@@ -181,25 +210,29 @@ def main() -> None:
     parser.add_argument(
         "--pairs", nargs="+", metavar="SAMPLER:SPACING", help="those only, not all that both have"
     )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help="keep the figures there as JSON, and measure only what it lacks",
+    )
     parser.add_argument("--write", action="store_true", help="renew the table of docs/samplers.md")
-    parser.add_argument("--json", action="store_true", help="print the figures for programs")
     arguments = parser.parse_args()
+    results: Path | None = arguments.results
+    figures: Figures = {}
+    if results and results.exists():
+        figures = json.loads(results.read_text("utf-8"))
     comparison = Comparison(comfyui())
-    figures = {}
-    for sampler, spacing in comparison.pairs():
-        if arguments.pairs and f"{sampler}:{spacing}" not in arguments.pairs:
-            continue
-        own: dict[str, float] = {}
-        for steps in arguments.steps:
-            own[f"sigma {steps}"] = comparison.sigmas(sampler, spacing, steps)
-            own[f"pixel {steps}"] = comparison.pixels(sampler, spacing, steps)
-        figures[f"{sampler}:{spacing}"] = own
-        print(f"{sampler}:{spacing}", own, file=sys.stderr)
-    if arguments.json:
-        print(json.dumps(figures))
+    pairs = comparison.pairs()
+    if arguments.pairs:
+        pairs = [pair for pair in pairs if ":".join(pair) in arguments.pairs]
+    for name in measure(comparison, pairs, arguments.steps, figures):
+        print(name, figures[name], file=sys.stderr)
+        if results:
+            results.write_text(json.dumps(figures, indent=1), "utf-8")
     if arguments.write:
         version = importlib.import_module("comfyui_version").__version__
-        write(table(figures, version))
+        write(table(figures, pairs, arguments.steps, version))
 
 
 if __name__ == "__main__":

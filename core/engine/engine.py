@@ -128,7 +128,7 @@ class Engine:
         filled = [self.with_size(request) for request in requests]
         for request in filled:
             _ = request.source  # whose pixels must be here
-        for clip_skip in {request.clip_skip for request in filled}:
+        for clip_skip in {skip for request in filled for skip in _clip_skips(request)}:
             self._backend.check_clip_skip(clip_skip)
         queues = self._queues(filled)
         total = Progress(0, self._count_steps(filled), 0, len(filled))
@@ -267,8 +267,10 @@ class Engine:
                 index,
                 request,
                 [
-                    self._backend.encode_text(prompt, chunks=chunks, clip_skip=request.clip_skip)
-                    for prompt in _prompts(request)
+                    self._backend.encode_text(prompt, chunks=chunks, clip_skip=clip_skip)
+                    for prompt, clip_skip in zip(
+                        _prompts(request), _clip_skips(request), strict=True
+                    )
                 ],
                 self._backend.scheduler_config,
                 self._encode_image(request),
@@ -332,3 +334,9 @@ def _prompts(request: SizedRequest) -> list[str | None]:
         return [request.prompt]
     is_zeros = request.empty_negative == "zeros" and not request.negative_prompt
     return [None if is_zeros else request.negative_prompt, request.prompt]
+
+
+def _clip_skips(request: SizedRequest) -> list[int]:
+    """The layers to skip for each of `_prompts`."""
+    own, negative = request.clip_skip, request.negative_clip_skip
+    return [own if negative is None else negative, own] if request.is_guided else [own]

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from .fields import declared
-from .record import Record
+from .record import NamedLora, Record
+
+_NEGATIVE = "Negative prompt:"
+#: Where a text would be taken for the beginning of the negative one.
+_TAKEN_FOR_NEGATIVE = re.compile(rf"^(\s*){_NEGATIVE}", re.MULTILINE)
+
+#: What a LoRA's name can't hold there.
+_NO_NAME = re.compile(r"[<>:,]")
 
 #: So many digits of a SHA-256 do other tools write and look up.
 _HASH = 10
@@ -49,18 +57,33 @@ _SPACINGS = {
 def parameters(record: Record) -> str:
     """The record as text: the prompt, the negative prompt if there is one, and a line of settings.
 
-    That line is of `Name: value`, in the words that the fields' declarations give.
+    The prompt ends in `<lora:name:weight>` for each LoRA, which is how that program applies them.
+    The line is of `Name: value`, in the words that the fields' declarations give.
     """
     request = record.request
-    lines = [request.prompt]
+    lines = [" ".join([_text(request.prompt), *map(_tag, record.model.loras)])]
     if request.negative_prompt:
-        lines.append(f"Negative prompt: {request.negative_prompt}")
-    said = [f"{name}: {_quoted(value)}" for name, value in _settings(record).items()]
-    hashes = _hashes(record)
-    if len(hashes) > 1:
-        said.append(f"Hashes: {json.dumps(hashes)}")
-    lines.append(", ".join(said))
+        lines.append(f"{_NEGATIVE} {_text(request.negative_prompt)}")
+    lines.append(", ".join(f"{name}: {_quoted(str(v))}" for name, v in _settings(record).items()))
     return "\n".join(lines)
+
+
+def _text(prompt: str) -> str:
+    """A prompt no line of which is taken for a negative one; to a tokenizer two blanks are one."""
+    return _TAKEN_FOR_NEGATIVE.sub(rf"\1{_NEGATIVE.replace(' ', '  ')}", prompt)
+
+
+def _tag(lora: NamedLora) -> str:
+    """The weight of the text encoders comes first, and stands for both where they are equal."""
+    weights = dict.fromkeys((lora.text_weight, lora.weight))
+    written = ":".join(str(weight).removesuffix(".0") for weight in weights)
+    return f"<lora:{_stem(lora.name)}:{written}>"
+
+
+def _stem(name: str) -> str:
+    """A file's name as that program calls it: without folders and ending."""
+    own = re.split(r"[/\\]", name)[-1].removesuffix(".safetensors")
+    return _NO_NAME.sub("", own)
 
 
 def _settings(record: Record) -> dict[str, Any]:
@@ -75,24 +98,21 @@ def _settings(record: Record) -> dict[str, Any]:
     own["Schedule type"] = _SPACINGS.get(spacing, "Automatic")
     own["Size"] = f"{request.width}x{request.height}"
     settings = {name: own.pop(name) for name in _FIRST}
-    settings |= {"Model hash": model.files_digest[:_HASH], "Model": model.name}
+    settings |= {"Model hash": model.files_digest[:_HASH], "Model": _stem(model.name)}
     if model.vae is not None:
         settings |= {"VAE hash": model.vae.digest[:_HASH], "VAE": model.vae.name}
+    own["RNG"] = "CPU"
+    for kind, digests in (
+        ("Lora hashes", {_stem(lora.name): lora.digest for lora in model.loras}),
+        ("TI hashes", record.inversions),
+    ):
+        if digests:
+            own[kind] = ", ".join(f"{name}: {one[:_HASH]}" for name, one in digests.items())
     return settings | own
 
 
-def _hashes(record: Record) -> dict[str, str]:
-    """What the image was made with, in the form in which Civitai looks it up."""
-    model = record.model
-    hashes = {"model": model.files_digest}
-    if model.vae is not None:
-        hashes["vae"] = model.vae.digest
-    hashes |= {f"lora:{lora.name}": lora.digest for lora in model.loras}
-    hashes |= {f"embed:{name}": digest for name, digest in record.inversions.items()}
-    return {name: digest[:_HASH] for name, digest in hashes.items()}
-
-
-def _quoted(value: object) -> str:
-    """Values with a comma, colon or line break are written as JSON strings there."""
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ",:\n") else text
+def _quoted(text: str) -> str:
+    """What would not end at the next comma, or lose a blank, is written as a JSON string there."""
+    if text == text.strip() and not any(sign in text for sign in ',:\n"'):
+        return text
+    return json.dumps(text, ensure_ascii=False)

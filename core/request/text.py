@@ -17,6 +17,14 @@ _NO_NEGATIVE = When(
     "guidance is on and negative_prompt is empty",
     lambda request: request.is_guided and not request.negative_prompt,
 )
+_NEGATIVE_SKIPS_OTHERS = When(
+    "guidance is on, a text is negative and it is not clip_skip",
+    lambda request: (
+        request.is_guided
+        and not (request.empty_negative == "zeros" and not request.negative_prompt)
+        and request.negative_clip_skip not in (None, request.clip_skip)
+    ),
+)
 
 _LISTS: dict[str, Any] = {
     "advice": "Give one text for an image; combine() makes requests of lists."
@@ -43,8 +51,9 @@ class Text:
             the model says.
         clip_skip: 0 to 30; layers of the text encoders to leave out, counted from the one that SDXL
             was trained with, the last but one, for both prompts. That is what ComfyUI's CLIP Set
-            Last Layer does; its -2, and AUTOMATIC1111's 2, are 0 here. diffusers counts as we do,
-            but skips layers for the prompt alone.
+            Last Layer does; its -2, and AUTOMATIC1111's 2, are 0 here.
+        negative_clip_skip: likewise, of the negative prompt alone. diffusers, which counts as we
+            do, skips layers for the prompt alone: that is 0. None: as clip_skip.
     """
 
     prompt: str = field(metadata=declare(kinds.Text(), **_LISTS))
@@ -67,5 +76,13 @@ class Text:
             advice="0 suits most images.",
             a1111="Clip skip",
             a1111_offset=2,  # counted from the last layer there
+        ),
+    )
+    negative_clip_skip: int | None = field(
+        default=None,
+        metadata=declare(
+            kinds.Whole(0, 30),
+            only=_NEGATIVE_SKIPS_OTHERS,
+            advice="Leave it open for that of the prompt; 0 is diffusers' way.",
         ),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import exp, expm1, log, log1p, sqrt
 
-from .rule import Noise, Rule, Steps, toward
+from .rule import Noise, Rule, Steps, phi2, toward
 from .sums import Sum
 
 
@@ -31,18 +31,31 @@ def res_multistep(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
     before: tuple[Sum, float] | None = None
     for sigma, following in pairwise(sigmas):
         denoised = yield x, sigma
-        if before is None or not following:
-            end = toward(x, denoised, following / sigma)
+        if following:
+            x = refined(x, denoised, before, sigma, following)
+            before = denoised, log(sigma / following)
         else:
-            h = log(sigma / following)
-            c2 = log(sigma / before[1]) / h
-            phi1 = -expm1(-h) / h
-            phi2 = (1 - phi1) / h
-            second = phi2 / c2
-            end = exp(-h) * x + h * ((phi1 - second) * denoised + second * before[0])
-        before = denoised, sigma
-        x = end
+            x = denoised
     return x
+
+
+def refined(
+    x: Sum, denoised: Sum, before: tuple[Sum, float] | None, sigma: float, following: float
+) -> Sum:
+    """A step of `res_multistep`.
+
+    Args:
+        x: at the step's start.
+        denoised: there.
+        before: denoised image at the start of the step before, and that step's length in log sigma.
+        sigma: at the step's start.
+        following: at its end, above 0.
+    """
+    end = toward(x, denoised, following / sigma)
+    if before is None:
+        return end
+    h = log(sigma / following)
+    return end + (denoised - before[0]) * (phi2(h) * h / before[1])
 
 
 def gradient_estimation(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
@@ -83,6 +96,55 @@ def ipndm(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
     return x
 
 
+def ipndm_v(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
+    """`ipndm` for steps of any lengths, as its authors' program has it (zju-pi/diff-sampler).
+
+    By its idea that is `lms`. Two of its factors, marked here, are not those of the polynomials,
+    so that weights need not even add up to 1; images made with it have them.
+    """
+    slopes: list[Sum] = []
+    for step, (sigma, following) in enumerate(pairwise(sigmas)):
+        denoised = yield x, sigma
+        slopes = [(x - denoised) / sigma, *slopes[:3]]
+        if following:
+            lengths = [sigmas[step - n + 1] - sigmas[step - n] for n in range(len(slopes))]
+            for slope, weight in zip(slopes, _ipndm_v_weights(*lengths), strict=True):
+                x = x + slope * (weight * (following - sigma))
+        else:
+            x = denoised
+    return x
+
+
+def _ipndm_v_weights(h: float, *earlier: float) -> list[float]:
+    """Of the slopes, the newest first.
+
+    Args:
+        h: length of the step in sigma.
+        earlier: of up to three steps before it, the newest first.
+    """
+    weights = [1.0, 0.0, 0.0, 0.0]
+    if earlier:
+        h1 = earlier[0]
+        weights[0] += h / (2 * h1)
+        weights[1] -= h / (2 * h1)
+    if len(earlier) > 1:
+        h2 = earlier[1]
+        second = (1 - h**2 / (3 * h1 * (h1 + h2))) / 2  # not h * (h / 3 + h1 / 2) / ...
+        weights[0] += second
+        weights[1] -= second * (1 + h1 / h2)
+        weights[2] += second * h1 / h2
+    if len(earlier) > 2:
+        h3 = earlier[2]
+        third = (1 - h / (3 * (h + h1))) / 2 + (1 - h / (2 * (h + h1))) * h / (6 * (h + h1 + h2))
+        third *= h * (h + h1) * (h + h1 + h2) / (h1 * (h1 + h2) * (h1 + h2 + h3))
+        share = h1 * (h1 + h2) / (h2 * (h2 + h3))
+        weights[0] += third
+        weights[1] -= third * (1 + h1 / h2 + share)
+        weights[2] += third * (h1 / h2 + share * (1 + h2 / h3))
+        weights[3] -= third * share * h1 / h2  # not h2 / h3
+    return weights[: len(earlier) + 1]
+
+
 def adams_bashforth(order: int, place: Callable[[float], float]) -> Rule:
     """Adams and Bashforth's method: the slopes of the last steps, continued by a polynomial.
 
@@ -101,7 +163,7 @@ def adams_bashforth(order: int, place: Callable[[float], float]) -> Rule:
             if following:
                 places = [place(sigmas[step - back]) for back in range(len(slopes))]
                 for slope, weight in zip(
-                    slopes, _integrals(place, places, sigma, following), strict=True
+                    slopes, integrals(place, places, sigma, following), strict=True
                 ):
                     x = x + slope * weight
             else:
@@ -111,7 +173,7 @@ def adams_bashforth(order: int, place: Callable[[float], float]) -> Rule:
     return rule
 
 
-def _integrals(
+def integrals(
     place: Callable[[float], float], places: Sequence[float], sigma: float, following: float
 ) -> list[float]:
     """Of each Lagrange polynomial through the places, over sigma."""

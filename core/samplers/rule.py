@@ -17,6 +17,7 @@ It never sees a tensor, only `Sum`s, so it may not ask what they hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from math import expm1
 
 from .sums import Sum
 
@@ -44,3 +45,9 @@ def ancestral(sigma: float, following: float) -> tuple[float, float]:
     alpha-bar 1 / (1 + sigma^2)).
     """
     return following**2 / sigma, following * (1 - (following / sigma) ** 2) ** 0.5
+
+
+def phi2(h: float) -> float:
+    """1 less the mean of exp(-s) over s from 0 to h: what a difference of denoised images weighs in
+    an exponential integrator."""
+    return 1 + expm1(-h) / h

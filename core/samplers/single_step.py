@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import exp, expm1, log, sqrt
 
-from .rule import Noise, Steps, ancestral, toward
+from .rule import Noise, Steps, ancestral, phi2, toward
 from .sums import Sum
 
 
@@ -39,6 +39,24 @@ def heun(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
             denoised = yield end, following
             slope = (slope + (end - denoised) / following) / 2
         x = x + slope * (following - sigma)
+    return x
+
+
+def heunpp2(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
+    """Heun's method with the slopes of two steps ahead, each weighing as its noise level does
+    (Heun++ of Carzit/sd-webui-samplers-scheduler)."""
+    for step, (sigma, following) in enumerate(pairwise(sigmas)):
+        ahead = [level for level in sigmas[step + 1 : step + 3] if level]
+        whole = (len(ahead) + 1) * sigmas[0]
+        slope = (x - (yield x, sigma)) / sigma
+        mean = slope * (1 - sum(ahead) / whole)
+        place, before = x, sigma
+        for level in ahead:
+            place = place + slope * (level - before)
+            slope = (place - (yield place, level)) / level
+            mean = mean + slope * (level / whole)
+            before = level
+        x = x + mean * (following - sigma)
     return x
 
 
@@ -103,6 +121,49 @@ def dpmpp_sde(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
         else:
             x = denoised
     return x
+
+
+def seeds_2(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
+    """SEEDS-2 (arXiv:2305.14267, for denoised images): `dpmpp_sde` whose noise goes on
+    from the midpoint's."""
+    for sigma, following in pairwise(sigmas):
+        denoised = yield x, sigma
+        if following:
+            middle = sqrt(sigma * following)
+            walk = _walked(Sum({}), sigma, middle, noise)
+            half = toward(x, denoised, (middle / sigma) ** 2) + walk
+            denoised = yield half, middle
+            walk = _walked(walk, middle, following, noise)
+            x = toward(x, denoised, (following / sigma) ** 2) + walk
+        else:
+            x = denoised
+    return x
+
+
+def seeds_3(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
+    """SEEDS-3 (arXiv:2305.14267, for denoised images), with stages at thirds of log sigma."""
+    for sigma, following in pairwise(sigmas):
+        denoised = yield x, sigma
+        if following:
+            h = log(sigma / following)
+            third, thirds = sigma * exp(-h / 3), sigma * exp(-2 * h / 3)
+            walk = _walked(Sum({}), sigma, third, noise)
+            second = yield toward(x, denoised, (third / sigma) ** 2) + walk, third
+            walk = _walked(walk, third, thirds, noise)
+            part = toward(x, denoised, (thirds / sigma) ** 2) + walk
+            last = yield part + (second - denoised) * (2 * phi2(4 * h / 3)), thirds
+            walk = _walked(walk, thirds, following, noise)
+            end = toward(x, denoised, (following / sigma) ** 2) + walk
+            x = end + (last - denoised) * (1.5 * phi2(2 * h))
+        else:
+            x = denoised
+    return x
+
+
+def _walked(walk: Sum, sigma: float, following: float, noise: Noise) -> Sum:
+    """The noise added since a step began, one part of it later."""
+    down, up = ancestral(sigma, following)
+    return walk * (down / sigma) + noise(sigma, following) * up
 
 
 def lcm(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:

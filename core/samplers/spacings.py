@@ -106,8 +106,9 @@ def kl_optimal(levels: Levels, steps: int) -> list[float]:
     return [*angles.tan().tolist(), 0.0]
 
 
-#: Optimised for SDXL, ten steps (arXiv:2404.14507; the numbers are on its page
-#: research.nvidia.com/labs/toronto-ai/AlignYourSteps/howto.html).
+#: Optimised for SDXL, ten steps (arXiv:2404.14507). These are the numbers of its authors' page,
+#: research.nvidia.com/labs/toronto-ai/AlignYourSteps/howto.html, as diffusers and AUTOMATIC1111's
+#: web UI have them; ComfyUI's node has those of the whole timesteps nearest, up to 1.4 % away.
 _AYS = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import exp, expm1, log, sqrt
 
-from .rule import Noise, Rule, Steps, ancestral, toward
+from .multistep import integrals, refined
+from .rule import Noise, Rule, Steps, ancestral, phi2, toward
 from .sums import Sum
 
 
@@ -40,8 +41,8 @@ def dpmpp_sde_multistep(order: int, weight: Callable[[float], float]) -> Rule:
                 else:
                     r0, r1 = (log(said[n + 1][1] / said[n][1]) / h for n in (0, 1))
                     curve = (slopes[0] - slopes[1]) / (r0 + r1)
-                    phi2 = _phi2(2 * h)
-                    x = x + (slopes[0] + curve * r0) * phi2 - curve * (phi2 / (2 * h) - 0.5)
+                    share = phi2(2 * h)
+                    x = x + (slopes[0] + curve * r0) * share - curve * (share / (2 * h) - 0.5)
             x = x + noise(sigma, following) * up
         return x
 
@@ -55,11 +56,21 @@ def midpoint(h: float) -> float:
 
 def exact(h: float) -> float:
     """The weight by the integral (what diffusers calls "heun")."""
-    return _phi2(h) / -expm1(-h)
+    return phi2(h) / -expm1(-h)
 
 
-def _phi2(h: float) -> float:
-    return 1 + expm1(-h) / h
+def res_multistep_ancestral(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
+    """`res_multistep` down, then noise as `euler_ancestral`."""
+    before: tuple[Sum, float] | None = None
+    for sigma, following in pairwise(sigmas):
+        denoised = yield x, sigma
+        if following:
+            down, up = ancestral(sigma, following)
+            x = refined(x, denoised, before, sigma, down) + noise(sigma, following) * up
+            before = denoised, log(sigma / down)
+        else:
+            x = denoised
+    return x
 
 
 def er_sde(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
@@ -90,6 +101,60 @@ def er_sde(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
                 x = x + curve * (change**2 / 2 + integral)
         x = x + noise(sigma, following) * sqrt(max(following**2 - (sigma * ratio) ** 2, 0.0))
         said, slope_before = [(denoised, sigma), *said[:1]], slope
+    return x
+
+
+#: Noise levels of the timesteps 199.8 and 799.2 of SDXL, between which `sa_solver` draws noise.
+_NOISY = (0.571189, 5.092408)
+
+
+def sa_solver(evaluates_again: bool) -> Rule:
+    """SA-Solver (arXiv:2309.05019, algorithm 1, for denoised images): Adams' method over the last
+    three, corrected by the fourth, with noise (tau 1) in the middle of the way.
+
+    Args:
+        evaluates_again: whether the model is called for the corrected sample too (PECE).
+    """
+
+    def rule(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
+        said: list[tuple[Sum, float]] = []
+        predicted, drawn, tau = x, Sum({}), 0.0
+        for left, (sigma, following) in zip(
+            range(len(sigmas) - 1, 0, -1), pairwise(sigmas), strict=True
+        ):
+            denoised = yield predicted, sigma
+            said = [(denoised, sigma), *said[:3]]
+            if len(said) == 1:
+                x = predicted
+            elif following or evaluates_again:
+                x = _adams(x, said[:left], said[1][1], sigma, tau) + drawn
+                if evaluates_again:
+                    denoised = yield x, sigma
+                    said[0] = denoised, sigma
+            if not following:
+                break
+            tau = float(_NOISY[0] <= following <= _NOISY[1])
+            drawn = Sum({})
+            if tau:
+                drawn = noise(sigma, following) * ancestral(sigma, following)[1]
+            predicted = _adams(x, said[: min(left - 1, 3)], sigma, following, tau) + drawn
+        return denoised
+
+    return rule
+
+
+def _adams(
+    x: Sum, said: Sequence[tuple[Sum, float]], sigma: float, following: float, tau: float
+) -> Sum:
+    """The sample at `following`, through the denoised images that `said` has of some levels, less
+    its noise (arXiv:2309.05019, eq. 14 and 17)."""
+    power = 1 + tau**2
+    # The integral over exp(power * lambda), in which the exponential is no factor any more.
+    start = (following / sigma) ** power
+    places = [power * log(following / level) for _, level in said]
+    x = x * start
+    for (denoised, _), weight in zip(said, integrals(log, places, start, 1.0), strict=True):
+        x = x + denoised * weight
     return x
 
 

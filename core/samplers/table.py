@@ -86,6 +86,13 @@ SAMPLERS: dict[str, Sampler] = {
     "res_multistep": Sampler(multistep.res_multistep),
     "gradient_estimation": Sampler(multistep.gradient_estimation),
     "er_sde": Sampler(stochastic.er_sde),
+    "heunpp2": Sampler(single_step.heunpp2),
+    "ipndm_v": Sampler(multistep.ipndm_v),
+    "res_multistep_ancestral": Sampler(stochastic.res_multistep_ancestral),
+    "sa_solver": Sampler(stochastic.sa_solver(evaluates_again=False)),
+    "sa_solver_pece": Sampler(stochastic.sa_solver(evaluates_again=True)),
+    "seeds_2": Sampler(single_step.seeds_2),
+    "seeds_3": Sampler(single_step.seeds_3),
 }
 
 
