@@ -27,7 +27,7 @@ from .model_guidance import conditions, guidance
 from .model_identity import Unknown, digest_of, state_of
 from .model_kind import GUIDING, check_kind, noise_of, patches_of
 from .model_text import ComfyText
-from .model_trial import try_patches
+from .model_trial import try_guidance, try_patches
 from .model_vae import ComfyVAE, check_finite
 
 #: Arguments of diffusers' UNet that ComfyUI's has its own words for.
@@ -78,7 +78,7 @@ class ComfyModel(Backend):
         self._sizes = lru_cache(CACHE_SIZE)(partial(_size_embedding, self._base))
         unknown = Unknown(unpromised)
         digest = digest_of(self._patcher, own_clip, vae, unknown)
-        if self._patches:
+        if self._patches or self._guides:
             self._try_patches(unknown)
         # What cannot be told apart is like nothing else, so that no store gives one for another.
         self.digest = f"{uuid.uuid4().hex}{digest[32:]}" if unknown.names else digest
@@ -96,9 +96,12 @@ class ComfyModel(Backend):
             embeds, pooled = self.encode_text("", chunks=1, clip_skip=0)
             vectors = self._vectors(pooled, torch.tensor([[side, side, 0, 0, side, side]]))
             self._load()
-            state = partial(state_of, self._patcher)
-            if expected := try_patches(self._call, state, embeds, vectors):
+            # What patches keep is of use to nobody but functions of guidance.
+            kept = partial(state_of, self._patcher) if self._guides else str
+            if self._patches and (expected := try_patches(self._call, kept, embeds, vectors)):
                 unknown.note(expected, ", ".join(self._patches))
+            if self._guides and (expected := try_guidance(self.guide, embeds, pooled)):
+                unknown.note(expected, ", ".join(self._guides))
 
     @property
     def kernels(self) -> object:  # type: ignore[override]

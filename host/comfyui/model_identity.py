@@ -31,10 +31,13 @@ _PLAIN = (
 #: Module -> SHA-256 of its weights, gigabytes that are read once.
 _read: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
 
+#: Function -> SHA-256 of what it was when it was first seen: some keep things while they run.
+_seen: WeakKeyDictionary[types.FunctionType, str] = WeakKeyDictionary()
+
 
 def state_of(model: Any) -> str:
     """SHA-256 of what a ModelPatcher's functions hold now, but for what can't be told apart."""
-    content = _Content(Unknown(is_allowed=True))
+    content = _Content(Unknown(is_allowed=True), is_now=True)
     content.add("options", model.model_options)
     return content.digest()
 
@@ -124,8 +127,9 @@ def _weights(patcher: Any, whole: _Content) -> str:
 class _Content:
     """Takes in values by what they hold."""
 
-    def __init__(self, unknown: Unknown) -> None:
+    def __init__(self, unknown: Unknown, *, is_now: bool = False) -> None:
         self.unknown = unknown
+        self._is_now = is_now
         self._sha256 = hashlib.sha256()
         self._within: list[int] = []
 
@@ -168,10 +172,7 @@ class _Content:
         elif isinstance(value, types.CodeType):
             self._add_all((value.co_code, value.co_names, value.co_consts), place)
         elif isinstance(value, types.FunctionType):
-            self._tell("name", _name(value))
-            cells = [cell.cell_contents for cell in value.__closure__ or ()]
-            own = (value.__code__, cells, value.__defaults__, value.__kwdefaults__)
-            self._add_all(own, f"{place} ({_name(value)})")
+            self._add_function(value, place)
         elif isinstance(value, types.MethodType):
             self._add_all((value.__func__, value.__self__), place)
         elif isinstance(value, partial):
@@ -183,6 +184,22 @@ class _Content:
             self._add(vars(value), f"{place} ({_name(type(value))})")
         else:
             self.unknown.note(_TELLING, f"a {_name(type(value))} in its {place}")
+
+    def _add_function(self, function: types.FunctionType, place: str) -> None:
+        if self._is_now:
+            cells = [_content_of(cell) for cell in function.__closure__ or ()]
+            own = (function.__code__, cells, function.__defaults__, function.__kwdefaults__)
+            self._add_all((_name(function), *own), f"{place} ({_name(function)})")
+            return
+        if function not in _seen:
+            noted = len(self.unknown.names)
+            content = _Content(self.unknown, is_now=True)
+            content.add("function", function)
+            if len(self.unknown.names) > noted:  # to be noted again
+                self._tell("function", content.digest())
+                return
+            _seen[function] = content.digest()
+        self._tell("function", _seen[function])
 
     def _add_all(self, values: Any, place: str) -> None:
         for value in values:
@@ -198,6 +215,13 @@ class _Content:
             self._add_all(sorted(vars(tensor).items()), place)
         data = tensor.detach().cpu().contiguous().as_subclass(torch.Tensor)
         self._sha256.update(data.flatten().view(torch.uint8).numpy().data)
+
+
+def _content_of(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing was put into it yet
+        return None
 
 
 def _name(value: Any) -> str:

@@ -27,6 +27,7 @@ from batch_sdxl.core import Engine, ImageRequest, SourceImage, apply_lora, load_
 from batch_sdxl.core.errors import BatchSDXLError
 from batch_sdxl.core.models.vae import encode
 from batch_sdxl.host.comfyui.model import ComfyModel
+from comfy_extras.nodes_apg import APG
 from comfy_extras.nodes_freelunch import FreeU_V2
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, RescaleCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
@@ -209,6 +210,7 @@ def look() -> dict[str, Any]:
         "couples": patched(model, couples),
         "opaque": patched(model, Opaque()),
         "SAG": use(SelfAttentionGuidance, model, 0.5, 2.0),
+        "APG": use(APG, model, 1.0, 5.0, 0.5),
     }.items():
         marked = ComfyModel(kind, clip, vae, name, unpromised=True).made_with.unpromised
         seen["unpromised"][name] = told(partial(ComfyModel, kind, clip, vae, "")), marked

@@ -91,6 +91,7 @@ def test_what_cannot_be_promised_is_refused_by_name_or_marked(seen: Any) -> None
     assert ".couples" in seen["unpromised"]["couples"][0]
     assert "generator" in seen["unpromised"]["opaque"][0]
     assert "keep nothing" in seen["unpromised"]["SAG"][0]
+    assert "keeps nothing from one image to the next" in seen["unpromised"]["APG"][0]
 
 
 def test_other_families_are_refused_by_name(seen: Any) -> None:
