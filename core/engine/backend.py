@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +25,8 @@ class Backend(ABC):
         device: that tensors of a UNet call lie on.
         dtype: that the UNet computes in.
         input_dtype: that its calls' numbers come in.
+        takes_rows_alone: whether UNet calls take each row by itself, so that any number of rows has
+            the same bits.
         vae_dtype: that the VAE computes in.
         offload: whether only the part at work lies on the device.
         native_size: width and height in pixels that the model was made for.
@@ -41,6 +43,7 @@ class Backend(ABC):
     device: torch.device
     dtype: torch.dtype
     input_dtype: torch.dtype
+    takes_rows_alone: bool = False
     vae_dtype: torch.dtype
     offload: bool
     native_size: int
@@ -94,9 +97,9 @@ class Backend(ABC):
             (R, 4, H/8, W/8) on the device, the noise or velocity by `scheduler_config`.
         """
 
-    @abstractmethod
-    def each_row_alone(self, alone: bool) -> AbstractContextManager[None]:
-        """Within the block, UNet calls take each row so that its place makes no difference."""
+    def each_row_alone(self, alone: bool) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Within the block, layers take each row so that its place makes no difference."""
+        return nullcontext()
 
     def guide(
         self,

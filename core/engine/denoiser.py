@@ -58,6 +58,8 @@ class Denoiser:
         """The UNet's output, (R, 4, H/8, W/8) fp32 on the CPU, for at most `geometry.rows` rows."""
         count, full = len(rows), geometry.rows
         with pinned(self._model.device):
+            if self._model.takes_rows_alone:
+                return self._call(rows)
             half = self._model.dtype != torch.float32
             if half or self._model.device.type != "cpu":
                 with self._model.each_row_alone(half and self._model.device.type == "cpu"):

@@ -67,12 +67,13 @@ class ComfyModel(Backend):
         self._patches = patches_of(model)
         self._guides = patches_of(model, GUIDING)
         self.device = model.load_device
+        # ComfyUI's layers can't be changed, and on a CPU a row's bits depend on how many there are.
+        self.takes_rows_alone = self.device.type == "cpu"
         self.dtype = model.get_model_object("manual_cast_dtype") or self._base.get_dtype()
         self.vae_dtype = vae.vae_dtype
         self.vae = vae.first_stage_model
         self._memory = 0
         self._is_loaded = False
-        self._alone = False
         self._text = ComfyText(own_clip, self.device)
         self._pixels = ComfyVAE(vae)
         self._sizes = lru_cache(CACHE_SIZE)(partial(_size_embedding, self._base))
@@ -156,15 +157,6 @@ class ComfyModel(Backend):
 
     # UNet
 
-    @contextmanager
-    def each_row_alone(self, alone: bool) -> Iterator[None]:
-        """Within the block, a call of the engine's is a call of ComfyUI's for each row."""
-        before, self._alone = self._alone, alone
-        try:
-            yield
-        finally:
-            self._alone = before
-
     def unet(self, call: Mapping[str, Any]) -> torch.Tensor:
         """ComfyUI's patched model, as its own samplers call it.
 
@@ -186,14 +178,14 @@ class ComfyModel(Backend):
             self._vectors(added["text_embeds"], added["time_ids"]),
             added["is_negative"],
         ]
-        real = int(added["time_ids"].any(dim=1).sum())  # padding has no size, and comes last
-        if self._alone:
-            own = [self._call(times[k : k + 1], *[r[k : k + 1] for r in rows]) for k in range(real)]
-            return torch.cat([*own, *(torch.zeros_like(own[0]),) * (len(times) - real)])
+        if self.takes_rows_alone:
+            each = range(len(times))
+            return torch.cat([self._call(*(r[k : k + 1] for r in (times, *rows))) for k in each])
         if not self._patches:
             return self._call(times, *rows)
         result = torch.zeros_like(rows[0])
-        for time in times[:real].unique():
+        real = added["time_ids"].any(dim=1)  # padding has no size
+        for time in times[real].unique():
             of_it = times == time
             result[of_it] = self._call(time.expand(len(times)), *rows)[of_it]
         return result

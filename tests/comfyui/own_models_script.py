@@ -177,8 +177,9 @@ def look() -> dict[str, Any]:
         seen["stock"][name] = largest(mine, stock(kind, clip, vae, request))
 
     seen["promise"] = {}
-    for name in ("plain", "FreeU", "PAG"):
-        it = ComfyModel(kinds[name][0], clip, vae, name)
+    for name in ("plain", "FreeU", "PAG", "FreeU, rows in one call"):
+        it = ComfyModel(kinds[name.partition(",")[0]][0], clip, vae, name)
+        it.takes_rows_alone = "," not in name  # otherwise as on a GPU
         requests = [*REQUESTS.values(), OF_A_PICTURE]
         together = images(it, requests)
         alone = [images(it, [request])[0] for request in requests]
