@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,8 +25,8 @@ class Backend(ABC):
         device: that tensors of a UNet call lie on.
         dtype: that the UNet computes in.
         input_dtype: that its calls' numbers come in.
-        takes_rows_alone: whether UNet calls take each row by itself, so that any number of rows has
-            the same bits.
+        takes_rows_alone: whether each row has to have a UNet call of its own, since its bits depend
+            on how many there are, or in half precision may.
         vae_dtype: that the VAE computes in.
         offload: whether only the part at work lies on the device.
         native_size: width and height in pixels that the model was made for.
@@ -35,9 +35,9 @@ class Backend(ABC):
             where a request does not say.
         digest: SHA-256 of all that the model is made of, in hexadecimal.
         made_with: the model as records have it.
-        kernels: what was seen of UNet calls holds as long as it lives: another model may have it
-            too, if the two differ in their weights only.
-        vae: likewise, of the VAE.
+        layers: names the UNet's layers: equal for models that differ in their weights only. Of use
+            on a CPU, where rows are not taken alone.
+        vae: what the VAE is known by: equal for models with the same one.
     """
 
     device: torch.device
@@ -51,7 +51,7 @@ class Backend(ABC):
     zeros_for_empty_prompt: bool
     digest: str
     made_with: MadeWith
-    kernels: object
+    layers: str = ""
     vae: object
 
     @abstractmethod
@@ -96,10 +96,6 @@ class Backend(ABC):
         Returns:
             (R, 4, H/8, W/8) on the device, the noise or velocity by `scheduler_config`.
         """
-
-    def each_row_alone(self, alone: bool) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Within the block, layers take each row so that its place makes no difference."""
-        return nullcontext()
 
     def guide(
         self,

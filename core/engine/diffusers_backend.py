@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from ..models.attention import attention_of
 from ..models.model import Model
 from ..models.offload import offloaded
-from ..models.row_layers import each_row_alone, use_row_layers
+from ..models.row_layers import use_row_layers
 from ..models.vae import decode, encode
 from ..numerics import package_versions
 from ..request.named import Named
@@ -35,8 +36,9 @@ class DiffusersBackend(Backend):
         self.native_size = model.native_size
         self.scheduler_config = model.scheduler_config
         self.zeros_for_empty_prompt = model.zeros_for_empty_prompt
-        # LoRAs change weights; kernels are chosen by everything but those.
-        self.kernels = (model.base or model).unet
+        config = {key: model.unet.config[key] for key in sorted(model.unet.config)}
+        self.takes_rows_alone = model.device.type == "cpu" and model.dtype != torch.float32
+        self.layers = f"{type(model.unet).__name__} {json.dumps(config, default=str)}"
         self.vae = model.vae
 
     @property
@@ -100,10 +102,6 @@ class DiffusersBackend(Backend):
         """The model's own."""
         (output,) = self._model.unet(**call, return_dict=False)
         return torch.as_tensor(output)
-
-    def each_row_alone(self, alone: bool) -> AbstractContextManager[None]:
-        """As `models.row_layers.each_row_alone`."""
-        return each_row_alone(alone)
 
     def encode_image(
         self, pixels: torch.Tensor, tile: int | None

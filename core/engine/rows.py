@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -67,6 +68,11 @@ class Rows:
     def first(self, count: int) -> Rows:
         """So many of them."""
         return self.map(lambda part: part[:count])
+
+    def each(self) -> Iterator[Rows]:
+        """One after the other."""
+        for place in range(len(self)):
+            yield self.map(itemgetter(slice(place, place + 1)))
 
     def repeated(self, size: int) -> Rows:
         """The rows over and over, up to `size` of them."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,31 +42,20 @@ class PointConv(torch.nn.Conv2d):
 
 
 class TokenLinear(torch.nn.Linear):
-    """A linear layer over rows of tokens, (R, T, C), which can be told to take each row alone.
+    """A linear layer over rows of tokens, (R, T, C): on a CPU each row is a matrix of its own.
 
-    All tokens of a call are one matrix, which threads part among them. On some machines a token's
-    bits depend on which part it falls into, and so on its row's place. A row alone is always a
-    matrix of the same shape.
+    As one matrix of all tokens, a token's bits would depend on the part that it falls into when
+    threads share the work.
     """
-
-    #: Whether rows are taken one by one, of all such layers: what `each_row_alone` says.
-    alone = False
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(R, T, C) -> (R, T, D)."""
-        if not TokenLinear.alone or input.ndim < 3:
+        if input.device.type != "cpu" or input.ndim < 3:
             return super().forward(input)
-        return torch.stack([super(TokenLinear, self).forward(row) for row in input])
-
-
-@contextmanager
-def each_row_alone(alone: bool) -> Iterator[None]:
-    """Within the block, `TokenLinear`s take each row alone, or do not; in `pinning.pinned` only."""
-    before, TokenLinear.alone = TokenLinear.alone, alone
-    try:
-        yield
-    finally:
-        TokenLinear.alone = before
+        weights = self.weight.t().expand(len(input), -1, -1)
+        if self.bias is None:
+            return torch.bmm(input, weights)
+        return torch.baddbmm(self.bias, input, weights)
 
 
 def use_row_layers(unet: Any) -> None:

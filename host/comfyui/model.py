@@ -105,11 +105,6 @@ class ComfyModel(Backend):
                 unknown.note(expected, ", ".join(self._guides))
 
     @property
-    def kernels(self) -> object:  # type: ignore[override]
-        """The model beneath, since patches of weights change none."""
-        return self if self._patches else self._base
-
-    @property
     def _sampling(self) -> Any:
         return self._patcher.get_model_object("model_sampling")
 
@@ -178,9 +173,6 @@ class ComfyModel(Backend):
             self._vectors(added["text_embeds"], added["time_ids"]),
             added["is_negative"],
         ]
-        if self.takes_rows_alone:
-            each = range(len(times))
-            return torch.cat([self._call(*(r[k : k + 1] for r in (times, *rows))) for k in each])
         if not self._patches:
             return self._call(times, *rows)
         result = torch.zeros_like(rows[0])
