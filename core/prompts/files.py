@@ -14,7 +14,7 @@ from .json_file import json_lines_rows, json_rows
 from .plain_text import text_rows
 from .rows import Row
 from .sheet import sheet_rows
-from .table import is_tabbed, table_rows
+from .table import is_table, table_rows
 from .text_files import tell, text_file
 from .yaml_file import yaml_rows
 
@@ -69,10 +69,10 @@ def read_rows(
         return sheet_rows(path, tell)
     lines = text_file(path, tell)
     if suffix == ".txt":
-        if not is_tabbed(lines()):
+        if not is_table(lines()):
             return text_rows(lines, name)
         tell(f"{name} is read as a table: its first line names columns")
-        suffix = ".tsv"
+        return table_rows(lines(), name, "\t;,")
     match suffix:
         case ".csv":
             return table_rows(lines(), name, ",;\t")
