@@ -134,6 +134,13 @@ CORPUS: list[tuple[str, bytes, list[Prompt] | str]] = [
     ("commas.txt", b"prompt,seed\na,7\n", [said("a", seed=7)]),
     ("told.txt", b"sep=;\nprompt;seed\na, b;7\n", [said("a, b", seed=7)]),
     ("words.txt", b"prompt, style\na\n", [said("prompt, style"), said("a")]),
+    (
+        "lines of json.txt",
+        b'{"prompt": "a", "seed": 7}\n{"prompt": "b"}\n',
+        [said("a", seed=7), said("b")],
+    ),
+    ("json.txt", b'[\n "a", {"prompt": "b"}]', [said("a"), said("b")]),
+    ("choices.txt", b'{a|b} c\n["x" y\n[d] e\n', [said("{a|b} c"), said('["x" y'), said("[d] e")]),
     ("one column.txt", "Prompt\r\na\r\n".encode("utf-16"), [said("a")]),
     ("tabs in a prompt.txt", b"a circle\tred\n", [said("a circle\tred")]),
     ("promt.csv", b"promt,seed\na,1\n", "Did you mean prompt by promt?"),
