@@ -10,11 +10,11 @@ from pathlib import Path
 from ..errors import InvalidPrompts
 from ..images.files import is_image_name, natural
 from . import pictures
-from .json_file import json_lines_rows, json_rows
+from .json_file import json_kind, json_lines_rows, json_rows
 from .plain_text import text_rows
 from .rows import Row
 from .sheet import sheet_rows
-from .table import is_tabbed, table_rows
+from .table import is_table, table_rows
 from .text_files import tell, text_file
 from .yaml_file import yaml_rows
 
@@ -62,17 +62,24 @@ def read_rows(
     check_kind(path)
     if path.is_dir():
         return _folder_rows(path, on_error, tell)
-    suffix, name = path.suffix.lower(), path.name
+    suffix = path.suffix.lower()
     if suffix in pictures.SUFFIXES:
         return pictures.picture_rows([path], on_error, tell)
     if suffix == ".xlsx":
         return sheet_rows(path, tell)
-    lines = text_file(path, tell)
+    return _rows_of_text(path, suffix, tell)
+
+
+def _rows_of_text(path: Path, suffix: str, tell: Callable[[str], None]) -> Iterator[Row]:
+    name, lines = path.name, text_file(path, tell)
     if suffix == ".txt":
-        if not is_tabbed(lines()):
+        if is_table(lines()):
+            tell(f"{name} is read as a table: its first line names columns")
+            return table_rows(lines(), name, "\t;,")
+        suffix = json_kind(lines())
+        if not suffix:
             return text_rows(lines, name)
-        tell(f"{name} is read as a table: its first line names columns")
-        suffix = ".tsv"
+        tell(f"{name} is read as JSON")
     match suffix:
         case ".csv":
             return table_rows(lines(), name, ",;\t")

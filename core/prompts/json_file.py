@@ -7,6 +7,7 @@ A JSON object with a list called `prompts` is taken for that list.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +15,23 @@ from ..errors import InvalidPrompts
 from .rows import Row, fields, place
 from .text_files import Line, check_text
 
+#: A list of texts or objects, or an object with a name.
+_START = re.compile(r'\[\s*(?:$|"|\{\s*(?:$|"))|\{\s*"[^"]*"\s*:')
+
 
 class _Twice(ValueError):
     """An object says a name twice."""
+
+
+def json_kind(lines: Iterator[Line]) -> str:
+    """Which JSON a text starts as, `.json` or `.jsonl`; empty for none.
+
+    Braces alone tell nothing: prompts have them.
+    """
+    first = next((line.text.strip() for line in lines if line.text.strip()), "")
+    if not _START.match(first):
+        return ""
+    return ".jsonl" if first[0] == "{" and first[-1] == "}" else ".json"
 
 
 def json_lines_rows(lines: Iterator[Line], source: str) -> Iterator[Row]:

@@ -59,15 +59,22 @@ def table_rows(lines: Iterator[Line], source: str, delimiters: str) -> Iterator[
             )
 
 
-def is_tabbed(lines: Iterator[Line]) -> bool:
-    """Whether the first line names columns, with tabs between: Excel's "Unicode Text" (.txt).
+def is_table(lines: Iterator[Line]) -> bool:
+    """Whether a text starts as tables do: Excel's "Unicode Text" and others end in .txt too.
 
-    One that has the prompt is called so, since a prompt of that one word is no prompt.
+    The first line is Excel's own `sep=;`, or names columns: with tabs between, where one is the
+    prompt's; with other signs, where all are known. One that has the prompt alone is called so,
+    since a prompt of that one word is no prompt.
     """
     first = next((line.text for line in lines if line.text.strip()), "")
-    cells = [normal(cell.strip(' "\n')) for cell in first.split("\t")]
-    named = [SYNONYMS.get(cell) for cell in cells]
-    return cells == ["prompt"] or (len(cells) > 1 and "prompt" in named)
+    if _SEPARATOR.fullmatch(first):
+        return True
+    for sign in "\t;,":
+        cells = [normal(cell.strip(' "\n')) for cell in first.split(sign)]
+        named = [SYNONYMS.get(cell) for cell in cells]
+        if len(cells) > 1 and "prompt" in named and (sign == "\t" or None not in named):
+            return True
+    return cells == ["prompt"]
 
 
 def _known(header: str, delimiter: str) -> int:
