@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..core.request.record import Record
 
-#: Our own sockets: they connect to each other and to nothing else.
+#: Our own sockets. Where PROMPTS go in, STRING does too, and INT where SEEDS do.
 MODEL = "BATCH_SDXL_MODEL"
 PROMPTS = "BATCH_SDXL_PROMPTS"
 SEEDS = "BATCH_SDXL_SEEDS"

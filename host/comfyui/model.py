@@ -23,6 +23,7 @@ from ...core.out_of_memory import telling
 from ...core.pinning import pinned
 from ...core.request.record import MadeWith
 from ...core.text.encoder import CACHE_SIZE, Embedding
+from .model_attention import attention_name, steady_attention
 from .model_guidance import conditions, guidance
 from .model_identity import Unknown, digest_of, state_of
 from .model_kind import GUIDING, check_kind, noise_of, patches_of
@@ -123,7 +124,7 @@ class ComfyModel(Backend):
 
     def attention(self) -> str:
         """The name of ComfyUI's function, or torch's where that takes its place."""
-        return "sdpa" if _follows_memory() else f"comfyui {_attention().__name__}"
+        return attention_name()
 
     def libraries(self) -> Mapping[str, str]:
         """Torch's and ComfyUI's."""
@@ -213,10 +214,8 @@ class ComfyModel(Backend):
         return self._said(noisy, denoised, wide)
 
     def _transformer_options(self) -> dict[str, Any]:
-        options = dict(self._patcher.model_options["transformer_options"])
-        if _follows_memory():
-            options.setdefault("optimized_attention_override", _attend)
-        return options
+        own: dict[str, Any] = self._patcher.model_options["transformer_options"]
+        return steady_attention() | own
 
     def _said(
         self, noisy: torch.Tensor, denoised: torch.Tensor, sigma: torch.Tensor
@@ -300,20 +299,3 @@ def _size_embedding(base: Any, sizes: tuple[float, ...]) -> torch.Tensor:
             target_height=target_height,
         )
     )
-
-
-def _attention() -> Any:
-    import comfy.ldm.modules.attention as attention
-
-    return attention.optimized_attention
-
-
-def _follows_memory() -> bool:
-    """Whether ComfyUI's attention takes larger or smaller steps by the memory that is free now."""
-    return _attention().__name__ in ("attention_sub_quad", "attention_split")
-
-
-def _attend(_function: Any, *arguments: Any, **options: Any) -> Any:
-    import comfy.ldm.modules.attention as attention
-
-    return attention.attention_pytorch(*arguments, **options)

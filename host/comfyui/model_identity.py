@@ -210,7 +210,11 @@ class _Content:
         if tensor.is_meta:
             self.unknown.note(_TELLING, f"numbers of {place} that lie nowhere")
             return
-        # Kinds of their own, such as quantised ones, say in attributes what their numbers mean.
+        # Quantised ones are made of tensors, or say in attributes what their numbers mean.
+        if hasattr(tensor, "__tensor_flatten__"):
+            names, how = tensor.__tensor_flatten__()
+            self._add_all([how, *(getattr(tensor, name) for name in names)], place)
+            return
         if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
             self._add_all(sorted(vars(tensor).items()), place)
         data = tensor.detach().cpu().contiguous().as_subclass(torch.Tensor)

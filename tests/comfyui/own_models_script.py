@@ -24,15 +24,23 @@ import comfy.supported_models
 import comfy.utils
 import torch
 from batch_sdxl.core import Engine, ImageRequest, SourceImage, apply_lora, load_model
+from batch_sdxl.core.engine.conditions.side import SideCondition
+from batch_sdxl.core.engine.conditions.size import SizeCondition
+from batch_sdxl.core.engine.conditions.text import TextCondition
+from batch_sdxl.core.engine.denoiser import Denoiser
+from batch_sdxl.core.engine.rows import Rows
 from batch_sdxl.core.errors import BatchSDXLError
 from batch_sdxl.core.models.vae import encode
+from batch_sdxl.core.numerics import Geometry
 from batch_sdxl.host.comfyui.model import ComfyModel
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy_extras.nodes_apg import APG
 from comfy_extras.nodes_freelunch import FreeU_V2
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, RescaleCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from demo_parts import UNET, make_clip, make_model, make_vae
+from safetensors.torch import save_file
 
 SIZE = 128
 STEPS = 4
@@ -115,7 +123,7 @@ def couples(h: torch.Tensor, skip: torch.Tensor, _options: Any) -> Any:
 
 class Opaque:
     def __init__(self) -> None:
-        self.numbers = (number for number in range(3))
+        self.numbers = iter([1, 2, 3])  # which may be at any of them
 
     def __call__(self, h: torch.Tensor, skip: torch.Tensor, _options: Any) -> Any:
         return h, skip
@@ -134,6 +142,60 @@ def tiny(kind: Any, **changes: Any) -> Any:
     made.unet_config |= changes
     model = made.get_model({}, device=torch.device("cpu"))
     return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+
+
+#: SDXL as ComfyUI knows it by its sizes, of the depth of Segmind's Vega and of one width.
+VEGA = {
+    **UNET,
+    "model_channels": 320,
+    "channel_mult": [1, 1, 1],
+    "num_res_blocks": [2, 2, 2],
+    "transformer_depth": [0, 0, 1, 1, 2, 2],
+    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2],
+    "transformer_depth_middle": 2,
+    "num_head_channels": 64,
+    "context_dim": 2048,
+    "adm_in_channels": 2816,
+}
+
+
+def detected(clip: Any, vae: Any) -> dict[str, Any]:
+    """What comes of a file that ComfyUI's own loader takes for SDXL: a call of its UNet."""
+    draw = torch.Generator().manual_seed(0)
+    file = FOLDER / "vega.safetensors"
+    unet = UNetModel(**VEGA, device=torch.device("cpu"))
+    weights = {
+        f"model.diffusion_model.{name}": (
+            torch.randn(tensor.shape, generator=draw) * max(1, tensor[0].numel()) ** -0.5
+        ).half()
+        for name, tensor in unet.state_dict().items()
+    }
+    save_file(weights, file)
+    model = comfy.sd.load_checkpoint_guess_config(str(file), output_vae=False, output_clip=False)[0]
+    own = ComfyModel(model, clip, vae, file.name)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=draw)
+
+    embeds, pooled = drawn(1, 77, 2048), drawn(1, 1280)
+    sizes = torch.tensor([[1024.0, 1024, 0, 0, 1024, 1024]])
+    rows = Rows(
+        drawn(1, 4, 16, 16),
+        torch.tensor([500.0]),
+        (TextCondition(embeds, pooled), SizeCondition(sizes), SideCondition(torch.tensor([False]))),
+    )
+    (said,) = Denoiser(own)(rows, Geometry(2))
+    sampling = model.get_model_object("model_sampling")
+    sigma = sampling.sigma(rows.timestep)
+    noisy = rows.sample * (sigma**2 + 1) ** 0.5
+    size = {"width": 1024, "height": 1024}
+    vectors = model.model.encode_adm(pooled_output=pooled, **size)
+    guess = model.model.apply_model(noisy, sigma, c_crossattn=embeds, y=vectors)
+    return {
+        "kind": type(model.model.model_config).__name__,
+        "difference": largest(said, (noisy - guess)[0] / sigma),
+        "size": float(said.std()),
+    }
 
 
 def look() -> dict[str, Any]:
@@ -234,6 +296,8 @@ def look() -> dict[str, Any]:
         "clip": told(lambda: ComfyModel(model, model, vae, "")),
         "vae": told(lambda: ComfyModel(model, clip, other_vae, "")),
     }
+
+    seen["detected"] = detected(clip, vae)
 
     word = replace(BASE, prompt="a circle, embedding:word, red")
     (image,) = Engine(own).generate([word])

@@ -90,7 +90,7 @@ def test_what_cannot_be_promised_is_refused_by_name_or_marked(seen: Any) -> None
         assert marked[0] in told
     assert "takes a row" in seen["unpromised"]["couples"][0]
     assert ".couples" in seen["unpromised"]["couples"][0]
-    assert "generator" in seen["unpromised"]["opaque"][0]
+    assert "list_iterator" in seen["unpromised"]["opaque"][0]
     assert "keep nothing" in seen["unpromised"]["SAG"][0]
     assert "keeps nothing from one image to the next" in seen["unpromised"]["APG"][0]
 
@@ -102,6 +102,12 @@ def test_other_families_are_refused_by_name(seen: Any) -> None:
     assert "LCM" in told["lcm"]
     assert "CLIP" in told["clip"]
     assert "VAE" in told["vae"]
+
+
+def test_a_checkpoint_is_what_comfyuis_own_loader_takes_it_for(seen: Any) -> None:
+    assert seen["detected"]["kind"] == "Segmind_Vega"
+    assert 0 < seen["detected"]["size"] < 100
+    assert seen["detected"]["difference"] < CLOSE * seen["detected"]["size"]
 
 
 def test_textual_inversions_are_comfyuis(seen: Any) -> None:
