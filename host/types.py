@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from ..core.errors import InvalidWorkflow
 from ..core.request.fields import declared
 from ..core.request.image_request import ImageRequest
 
@@ -34,6 +36,23 @@ class BatchNode:
     CATEGORY = "Batch SDXL"
     FUNCTION = "run"
     SEARCH_ALIASES: ClassVar[list[str]] = []
+
+    def __init_subclass__(cls) -> None:
+        """Have `run` refuse inputs that the node has not, which ComfyUI hands on as they are."""
+        run: Callable[..., Any] = cls.run  # type: ignore[attr-defined]
+
+        @wraps(run)
+        def checked(self: Any, *values: Any, **inputs: Any) -> Any:
+            names = {name for kind in cls.INPUT_TYPES().values() for name in kind}  # type: ignore[attr-defined]
+            if unknown := sorted(inputs.keys() - names):
+                raise InvalidWorkflow(
+                    f"inputs that {cls.__name__} has",
+                    f"a link into {', '.join(unknown)}, which it has not",
+                    "The graph is of another version: take the link out, or update Batch SDXL.",
+                )
+            return run(self, *values, **inputs)
+
+        cls.run = checked  # type: ignore[attr-defined]
 
 
 class Outlook(Protocol):

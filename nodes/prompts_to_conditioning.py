@@ -183,6 +183,7 @@ def _encode(clip: Any, texts: Iterable[str], size: dict[str, int]) -> dict[str, 
             _check(embedding, more)
         encoded[text] = entries
         display.update(number, 0)
+        host.current().check_cancelled()
     return encoded
 
 

@@ -40,6 +40,11 @@ export async function launch(url, renderer) {
 /** Opens the front end, and waits until our nodes are there. */
 export async function open(page, url) {
   await page.goto(url, { waitUntil: "domcontentloaded" });
+  await ready(page);
+}
+
+/** Waits until the front end has our nodes. */
+export async function ready(page) {
   await page.waitForFunction(
     () =>
       window.app?.extensionManager &&

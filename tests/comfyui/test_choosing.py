@@ -114,6 +114,16 @@ def test_seeds_of_a_stock_node_connect(comfyui: Any) -> None:
     assert saved_seeds(comfyui, comfyui.run(graph)) == [77]
 
 
+def test_a_link_into_an_input_of_another_version_is_refused_in_words(comfyui: Any) -> None:
+    graph = job("1", masks_of_tomorrow=["e", 0]) | {
+        "e": node("EmptyImage", width=64, height=64, batch_size=1, color=0),
+        "v": node("PreviewImage", images=["g", 0]),
+    }
+    failed = comfyui.run(graph)
+    (message,) = (m for kind, m in failed["status"]["messages"] if kind == "execution_error")
+    assert "got a link into masks_of_tomorrow, which it has not" in message["exception_message"]
+
+
 def test_one_seed_more_costs_one_image(comfyui: Any) -> None:
     def made(seeds: str) -> list[str]:
         before = {path.name for path in store.rglob("*.safetensors")}
