@@ -16,7 +16,7 @@ export async function launch(url, renderer) {
     args: ["--no-sandbox", "--disable-gpu"],
   });
   const page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(120_000);
   const errors = [];
   page.on("pageerror", ({ stack }) => {
     // The front end has errors of its own.
