@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import InvalidWorkflow
+from ..core.errors import BatchSDXLError, InvalidWorkflow
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -128,6 +128,10 @@ class Host:
     def saves_metadata(self) -> bool:
         """Whether files may carry prompts and the graph that made them."""
         return True
+
+    def spelled(self, error: BatchSDXLError) -> BatchSDXLError | str:
+        """What refuses a node's inputs, as the host can show it."""
+        return error
 
     def check_cancelled(self) -> None:
         """Stop here if the person asked for it.

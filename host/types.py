@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..core.errors import InvalidWorkflow
 from ..core.request.fields import declared
 from ..core.request.image_request import ImageRequest
+from . import host
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +55,22 @@ class BatchNode:
             return run(self, *values, **inputs)
 
         cls.run = checked  # type: ignore[attr-defined]
+        if "VALIDATE_INPUTS" in vars(cls):
+            cls._word_refusals()
+
+    @classmethod
+    def _word_refusals(cls) -> None:
+        """Have `VALIDATE_INPUTS` answer in the host's spelling."""
+        validate: Callable[..., Any] = vars(cls)["VALIDATE_INPUTS"].__func__
+
+        @wraps(validate)
+        def worded(cls: Any, *values: Any, **inputs: Any) -> Any:
+            answer = validate(cls, *values, **inputs)
+            return answer if answer is True else host.current().spelled(answer)
+
+        # ComfyUI looks at its arguments, and not at what is wrapped.
+        worded.__signature__ = signature(validate)  # type: ignore[attr-defined]
+        cls.VALIDATE_INPUTS = classmethod(worded)  # type: ignore[attr-defined]
 
 
 class Outlook(Protocol):

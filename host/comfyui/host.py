@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.engine.progress import Pace
-from ...core.errors import ModelNotFound, OutOfMemory
+from ...core.errors import BatchSDXLError, ModelNotFound, OutOfMemory
 from ...core.store.chosen import chosen_store
 from ...core.whole_files import write_beside
 from ...core.wording import meant
@@ -31,6 +32,9 @@ _KINDS = {
     "embeddings": "a textual inversion",
 }
 
+
+#: Signs that HTML has a use for -> others that look like them.
+_LIKE = str.maketrans({"'": "’", '"': "”", "=": "＝", "/": "∕", "<": "‹", ">": "›", "&": "＆"})  # noqa: RUF001
 
 #: What seeds are drawn by, unless an earlier server has left its own.
 _SECRET = secrets.token_hex(16)
@@ -212,6 +216,12 @@ class ComfyHost(Host):
         from comfy.cli_args import args
 
         return not args.disable_metadata
+
+    def spelled(self, error: BatchSDXLError) -> str:
+        """Without signs that ComfyUI's panel of errors shows as `&amp;amp;apos;` and the like."""
+        text = re.sub(r"(?<!\w)'([^']*)'", "‘\\1’", str(error))  # noqa: RUF001
+        text = re.sub(r'"([^"]*)"', "“\\1”", text)
+        return text.translate(_LIKE)
 
     def check_cancelled(self) -> None:
         """Stop if Cancel was pressed.
