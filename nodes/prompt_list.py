@@ -43,7 +43,7 @@ class PromptList(BatchNode):
         "that start with # are left out."
     )
     SEARCH_ALIASES: ClassVar[list[str]] = [
-        *("prompts", "prompt list", "text list", "batch prompt", "prompts from file"),
+        *("prompts", "prompt", "prompt list", "text list", "batch prompt", "prompts from file"),
         *("csv", "wildcards", "dynamic prompts"),
     ]
     RETURN_TYPES = (PROMPTS, "INT", "STRING", "STRING")

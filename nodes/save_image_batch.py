@@ -40,7 +40,19 @@ class SaveImageBatch(BatchNode):
         "graph again. No file is ever replaced."
     )
     SEARCH_ALIASES: ClassVar[list[str]] = [
-        *("save images", "export", "png", "jpeg", "jpg", "webp", "avif", "16 bit", "gallery")
+        *(
+            "save",
+            "save images",
+            "save batch",
+            "export",
+            "png",
+            "jpeg",
+            "jpg",
+            "webp",
+            "avif",
+            "16 bit",
+            "gallery",
+        )
     ]
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("files",)

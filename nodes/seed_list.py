@@ -27,7 +27,13 @@ class SeedList(BatchNode):
         "`-1` draws a seed, which stays until you ask for another batch, and the pictures' files "
         "say which it was."
     )
-    SEARCH_ALIASES: ClassVar[list[str]] = ["seeds", "seed list", "seed range", "random seeds"]
+    SEARCH_ALIASES: ClassVar[list[str]] = [
+        "seeds",
+        "seed",
+        "seed list",
+        "seed range",
+        "random seeds",
+    ]
     RETURN_TYPES = (SEEDS, "INT", "INT")
     RETURN_NAMES = ("seeds", "count", "numbers")
     INPUT_IS_LIST = True

@@ -73,7 +73,8 @@ class LatentColours:
         """
         with pinned(self._model.device):
             scale = SHRUNK / max(latents.shape[-2:])
-            size = [max(1, round(side * min(1.0, scale))) for side in latents.shape[-2:]]
+            height, width = (max(1, round(s * min(1.0, scale))) for s in latents.shape[-2:])
+            size = (height, width)
             shrunk = functional.interpolate(latents, size=size, mode="area")
             decoded = self._model.decode(shrunk).permute(2, 0, 1)
             colours = functional.adaptive_avg_pool2d(decoded, size)
