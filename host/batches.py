@@ -101,7 +101,7 @@ def _told_rows(images: Sequence[torch.Tensor], told: Mapping[str, Sequence[Any]]
                 prompt=prompt.prompt if prompt else "",
                 negative_prompt=prompt.negative_prompt if prompt else "",
                 seed=prompt.settings.get("seed") if seed is None and prompt else seed,
-                image=None if name is None else Named(name, ""),
+                picture=None if name is None else Named(name, ""),
             )
         )
         for image, prompt, seed, name in zip(images, prompts, seeds, names, strict=True)

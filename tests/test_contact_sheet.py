@@ -89,7 +89,7 @@ def test_images_of_other_programs_are_labelled_with_what_is_told_of_them() -> No
     def told(**more: Any) -> ToldRow:
         return ToldRow(Told(width=8, height=8, **more))
 
-    rows = [told(), told(seed=7), told(prompt="a cat"), told(image=Named("x.png", ""))]
+    rows = [told(), told(seed=7), told(prompt="a cat"), told(picture=Named("x.png", ""))]
     assert by_prompt_and_seed(rows).captions == ["#1", "seed 7", "a cat", "x.png"]
     both = [told(prompt="a", seed=1), told(prompt="a", seed=2)]
     assert by_prompt_and_seed(both).tops == ["seed 1", "seed 2"]

@@ -10,7 +10,7 @@ from .record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What a person has told of an image, by the names of the fields of `ImageRequest`.
+    """What a person has told of an image, as an `ImageRequest` says it.
 
     Attributes:
         width: of the image in pixels.
@@ -18,7 +18,7 @@ class Told:
         prompt: empty where none was told.
         negative_prompt: likewise.
         seed: None where none was told.
-        image: the name of it, and nothing else; None where none was told.
+        picture: the name of it, and nothing else; None where none was told.
     """
 
     width: int
@@ -26,7 +26,7 @@ class Told:
     prompt: str = ""
     negative_prompt: str = ""
     seed: int | None = None
-    image: Named | None = None
+    picture: Named | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,6 @@ Row = Record | ToldRow
 
 def words_of(row: Row) -> str:
     """What a person knows an image by beside its seed: its prompt, else its name."""
-    if isinstance(row, ToldRow) and not row.request.prompt and row.request.image is not None:
-        return row.request.image.name
+    if isinstance(row, ToldRow) and not row.request.prompt and row.request.picture is not None:
+        return row.request.picture.name
     return row.request.prompt
