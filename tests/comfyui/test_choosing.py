@@ -183,3 +183,31 @@ def test_a_restart_keeps_draw_gallery_and_what_is_done(own: Any, comfyui: Any) -
     picked = own.run(choosing("-1 * 4", "#2", "restart", said["batch"]))
     assert saved_seeds(own, picked) == [int(images[1]["seed"])]
     assert len(list(own.base.rglob("store/**/*.safetensors"))) == done
+
+
+def test_seed_list_does_after_a_run_what_a_seed_widget_does(
+    comfyui: Any, browse: Any, tmp_path: Path
+) -> None:
+    graph = job("1, 2") | {
+        "w": node(
+            "BatchSDXL_SaveImageBatch", images=["g", 0], rows=["g", 1], filename_prefix="after/x"
+        )
+    }
+    ids = {name: str(number) for number, name in enumerate(graph, 1)}
+    for one in graph.values():
+        for name, value in one["inputs"].items():
+            if isinstance(value, list):
+                one["inputs"][name] = [ids[value[0]], value[1]]
+    file = tmp_path / "graph.json"
+    file.write_text(json.dumps({ids[name]: one for name, one in graph.items()}), "utf-8")
+    seen = browse("seed_list.mjs", comfyui.url, str(file))
+
+    fixed = {"seeds": "1, 2", "batch": 0, "control_after_generate": "fixed"}
+    assert seen["new"] == seen["old"] == fixed
+    assert seen["incremented"]["batch"] == 3
+    files = sorted((comfyui.base / "output" / "after").glob("*.png"))
+    names = [path.name.partition("_seed")[2] for path in files]
+    assert names[:6] == [f"{seed}.png" for seed in range(1, 7)]
+    drawn = seen["kept"]["seeds"].split(", ")
+    assert names[6:] == [f"{seed}.png" for seed in drawn]
+    assert not seen["errors"]
