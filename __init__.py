@@ -63,6 +63,7 @@ def __getattr__(name: str) -> Any:
 # of a folder whose name an address must quote.
 if __name__ != "batch_sdxl":
     import logging
+    import sys
     from urllib.parse import quote
 
     _FOLDER = Path(__file__).parent.name
@@ -72,3 +73,7 @@ if __name__ != "batch_sdxl":
             "that name, so the gallery of Select Images, help pages and templates are missing.",
             _FOLDER,
         )
+    if "server" in sys.modules:
+        from .host.comfyui.routes import add_routes
+
+        add_routes()

@@ -4,7 +4,7 @@
 
 Makes the same images with previews (drawn and encoded as JPEG, as ComfyUI has them) and without, in
 turns, and prints the ratio of the shortest times, and the share that drawing and encoding took by
-the clock. Both are of the time after the first run, which fits the colours to the VAE.
+the clock. Both are of the time after the first run, which warms up.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 0..100 step 10      every tenth
 7 * 4               seed 7 four times
 random(8, from=7)   eight different 32-bit seeds, always the same eight for 7
--1                  one that is drawn anew in every run; -1 * 4 draws four
+-1                  one that is drawn, and not written down; -1 * 4 draws four
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import InvalidSeeds
@@ -65,18 +66,24 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(seed for item in items for seed in item.seeds)
 
 
-def fix_seeds(text: str) -> str:
+def fix_seeds(text: str, origin: str = "") -> str:
     """The expression with a drawn seed for each -1: what it says is what was drawn.
+
+    Args:
+        text: the expression.
+        origin: what to draw by: the same seeds for the same text. Empty: others each time.
 
     Raises:
         InvalidSeeds: as `parse_seeds`.
     """
+    source = _numbers(f"-1 {origin}") if origin else _fresh()
     seen: set[int] = set()
     parts = []
     at = 0
     for item in _Reader(text).items():
         if item.drawn:
-            parts += [text[at : item.start], ", ".join(map(str, _fresh(item.drawn, seen)))]
+            drawn = _different(item.drawn, source, seen)
+            parts += [text[at : item.start], ", ".join(map(str, drawn))]
             at = item.end
     return "".join([*parts, text[at:]])
 
@@ -91,12 +98,23 @@ def count_seeds(text: str) -> int:
 
 
 def draws_seeds(text: str) -> bool:
-    """Whether an expression holds a -1, and so means other seeds in every run.
+    """Whether an expression holds a -1, and so does not say all of its seeds.
 
     Raises:
         InvalidSeeds: as `parse_seeds`.
     """
     return any(item.drawn for item in _Reader(text).items())
+
+
+def next_seeds(seeds: Sequence[int], batch: int) -> tuple[int, ...]:
+    """The seeds of a later batch: each rises by the number of seeds, so that none comes twice.
+
+    Args:
+        seeds: of batch 0, so `1..4`.
+        batch: 0 or more: 1 gives `5..8`. Beyond 2**64 - 1 they go on from 0.
+    """
+    rise = batch * len(seeds)
+    return tuple((seed + rise) % (MAX_SEED + 1) for seed in seeds)
 
 
 class _Reader:
@@ -227,26 +245,34 @@ def _error(text: str, at: int, expected: str, action: str) -> InvalidSeeds:
     return InvalidSeeds(expected, f"{said} at line {line}, character {column}", action)
 
 
-def _fresh(count: int, seen: set[int]) -> list[int]:
-    """Different 32-bit seeds that nobody can foresee; no global generator is touched."""
+def _random(count: int, origin: int) -> list[int]:
+    """`count` different 32-bit seeds, the same on every machine and version."""
+    return _different(count, _numbers(str(origin)), set())
+
+
+def _different(count: int, source: Iterable[int], seen: set[int]) -> list[int]:
+    """The next numbers of a source that were not seen yet."""
     drawn: list[int] = []
-    while len(drawn) < count:
-        seed = secrets.randbits(32)
+    for seed in source:
         if seed not in seen:
             seen.add(seed)
             drawn.append(seed)
+            if len(drawn) == count:
+                break
     return drawn
 
 
-def _random(count: int, origin: int) -> list[int]:
-    """`count` different 32-bit seeds drawn by SHA-256, the same on every machine and version."""
-    drawn: dict[int, None] = {}
-    turn = 0
-    while len(drawn) < count:
+def _fresh() -> Iterator[int]:
+    """32-bit numbers that nobody can foresee; no global generator is touched."""
+    while True:
+        yield secrets.randbits(32)
+
+
+def _numbers(origin: str) -> Iterator[int]:
+    """32-bit numbers drawn by SHA-256."""
+    for turn in count():
         digest = hashlib.sha256(f"batch-sdxl seeds {origin} {turn}".encode()).digest()
-        drawn[int.from_bytes(digest[:4], "big")] = None
-        turn += 1
-    return list(drawn)
+        yield int.from_bytes(digest[:4], "big")
 
 
 def make_generator(seed: int) -> torch.Generator:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import InvalidWorkflow
+from ..core.errors import BatchSDXLError, InvalidWorkflow
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..core.engine.backend import Backend
     from ..core.models.model import Model
     from ..core.store.store import ImageStore
+    from .gallery import GalleryFolders
 
 #: Pictures that the example workflows read, found wherever the pack is installed.
 EXAMPLES = Path(__file__).resolve().parents[1] / "example_workflows"
@@ -32,12 +33,23 @@ class Host:
         return Path.cwd() / "output"
 
     def temp_folder(self) -> Path | None:
-        """Folder of files that only a browser reads, None where there is no browser."""
+        """Folder of large files that no later run needs, None for the system's own."""
+        return None
+
+    def galleries(self) -> GalleryFolders | None:
+        """Where pictures to choose of lie, None where there is no browser."""
         return None
 
     def store(self) -> ImageStore | None:
         """Where finished images are kept, so that no run makes them again; None to keep none."""
         return None
+
+    def draw_origin(self) -> str:
+        """What seeds of -1 are drawn by, so that they stay until a person asks for others.
+
+        Empty where each run draws its own.
+        """
+        return ""
 
     def completes_files(self) -> bool:
         """Whether a run adds to the files of an earlier one of the same images what is missing.
@@ -48,6 +60,13 @@ class Host:
 
     def show(self, node_id: str, ui: dict[str, list[str]]) -> None:
         """Show on a node that is about to fail what its `ui` would: errors leave that out."""
+
+    def blocked(self) -> Any:
+        """What an output is given so that the nodes behind it do not run, and nothing fails.
+
+        None where a person has no second run to choose in: there, to choose nothing is an error.
+        """
+        return None
 
     def model_names(self) -> list[str]:
         """Names of models in the host's own folders, beside the built-in one."""
@@ -109,6 +128,10 @@ class Host:
     def saves_metadata(self) -> bool:
         """Whether files may carry prompts and the graph that made them."""
         return True
+
+    def spelled(self, error: BatchSDXLError) -> BatchSDXLError | str:
+        """What refuses a node's inputs, as the host can show it."""
+        return error
 
     def check_cancelled(self) -> None:
         """Stop here if the person asked for it.

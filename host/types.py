@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from ..core.errors import InvalidWorkflow
 from ..core.request.fields import declared
 from ..core.request.image_request import ImageRequest
+from . import host
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +38,39 @@ class BatchNode:
     CATEGORY = "Batch SDXL"
     FUNCTION = "run"
     SEARCH_ALIASES: ClassVar[list[str]] = []
+
+    def __init_subclass__(cls) -> None:
+        """Have `run` refuse inputs that the node has not, which ComfyUI hands on as they are."""
+        run: Callable[..., Any] = cls.run  # type: ignore[attr-defined]
+
+        @wraps(run)
+        def checked(self: Any, *values: Any, **inputs: Any) -> Any:
+            names = {name for kind in cls.INPUT_TYPES().values() for name in kind}  # type: ignore[attr-defined]
+            if unknown := sorted(inputs.keys() - names):
+                raise InvalidWorkflow(
+                    f"inputs that {cls.__name__} has",
+                    f"a link into {', '.join(unknown)}, which it has not",
+                    "The graph is of another version: take the link out, or update Batch SDXL.",
+                )
+            return run(self, *values, **inputs)
+
+        cls.run = checked  # type: ignore[attr-defined]
+        if "VALIDATE_INPUTS" in vars(cls):
+            cls._word_refusals()
+
+    @classmethod
+    def _word_refusals(cls) -> None:
+        """Have `VALIDATE_INPUTS` answer in the host's spelling."""
+        validate: Callable[..., Any] = vars(cls)["VALIDATE_INPUTS"].__func__
+
+        @wraps(validate)
+        def worded(cls: Any, *values: Any, **inputs: Any) -> Any:
+            answer = validate(cls, *values, **inputs)
+            return answer if answer is True else host.current().spelled(answer)
+
+        # ComfyUI looks at its arguments, and not at what is wrapped.
+        worded.__signature__ = signature(validate)  # type: ignore[attr-defined]
+        cls.VALIDATE_INPUTS = classmethod(worded)  # type: ignore[attr-defined]
 
 
 class Outlook(Protocol):

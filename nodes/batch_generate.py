@@ -51,7 +51,10 @@ class BatchGenerate(BatchNode):
         "prompt, seed and settings only: alone or in any batch it is the same, bit for bit. With "
         "images wired in, each starts from its image (image to image)."
     )
-    SEARCH_ALIASES: ClassVar[list[str]] = ["sampler", "ksampler", "generate", "txt2img", "img2img"]
+    SEARCH_ALIASES: ClassVar[list[str]] = [
+        *("sampler", "ksampler", "generate", "txt2img", "img2img"),
+        *("text to image", "image to image", "batch"),
+    ]
     RETURN_TYPES = ("IMAGE", ROWS)
     RETURN_NAMES = ("images", "rows")
     INPUT_IS_LIST = True

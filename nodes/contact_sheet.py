@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import InvalidRequest
-from ..host.batches import from_batches, rows_of
+from ..host.batches import from_batches, rows_of, told_inputs
 from ..host.types import ROWS, BatchNode, Inputs
 
 if TYPE_CHECKING:
     import torch
 
-    from ..core.request.record import Record
+    from ..core.request.row import Row
 
 LAYOUTS = ("prompts x seeds", "in order")
 
@@ -34,7 +35,9 @@ class ContactSheet(BatchNode):
         """Inputs as ComfyUI wants them described."""
         return {
             "required": {
-                "images": ("IMAGE", {"tooltip": "Of Batch Generate."}),
+                "images": ("IMAGE", {"tooltip": "Of Batch Generate, or of any other node."}),
+            },
+            "optional": {
                 "rows": (ROWS, {"tooltip": "Of Batch Generate: which image is which."}),
                 "layout": (
                     list(LAYOUTS),
@@ -64,16 +67,20 @@ class ContactSheet(BatchNode):
                         "tooltip": "Images side by side in order; 0 makes the sheet about square.",
                     },
                 ),
-            }
+                **told_inputs(),
+            },
         }
 
     def run(
         self,
         images: list[torch.Tensor],
-        rows: list[list[Record]],
-        layout: list[str],
-        cell_size: list[int],
-        columns: list[int],
+        rows: list[list[Row]] | None = None,
+        layout: Sequence[str] = LAYOUTS[:1],
+        cell_size: Sequence[int] = (256,),
+        columns: Sequence[int] = (0,),
+        prompts: list[Any] | None = None,
+        seeds: list[Any] | None = None,
+        names: list[str] | None = None,
     ) -> tuple[torch.Tensor]:
         """Draw it."""
         import torch
@@ -82,7 +89,8 @@ class ContactSheet(BatchNode):
         from ..core.saving.contact_sheet import by_prompt_and_seed, draw, in_order
 
         pictures = from_batches(images)
-        records = rows_of(rows, {"images": pictures})
+        told = {"prompts": prompts, "seeds": seeds, "names": names}
+        records = rows_of(rows, {"images": pictures}, told)
         if not records:
             raise InvalidRequest("at least one image", "none", "Wire in those of Batch Generate.")
         if layout[0] == LAYOUTS[0]:

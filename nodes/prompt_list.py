@@ -43,7 +43,7 @@ class PromptList(BatchNode):
         "that start with # are left out."
     )
     SEARCH_ALIASES: ClassVar[list[str]] = [
-        *("prompts", "prompt list", "text list", "batch prompt", "prompts from file"),
+        *("prompts", "prompt", "prompt list", "text list", "batch prompt", "prompts from file"),
         *("csv", "wildcards", "dynamic prompts"),
     ]
     RETURN_TYPES = (PROMPTS, "INT", "STRING", "STRING")
@@ -96,22 +96,32 @@ class PromptList(BatchNode):
                     "STRING",
                     {
                         "default": "",
+                        "advanced": True,
                         "tooltip": "What to make of each row: {name} is its value in that column, "
                         "as in `{prompt}, {style}`. Empty: the prompt.",
                     },
                 ),
                 "prefix": (
                     "STRING",
-                    {"default": "", "tooltip": "Put before each prompt, exactly as written."},
+                    {
+                        "default": "",
+                        "advanced": True,
+                        "tooltip": "Put before each prompt, exactly as written.",
+                    },
                 ),
                 "suffix": (
                     "STRING",
-                    {"default": "", "tooltip": "Put behind each prompt, exactly as written."},
+                    {
+                        "default": "",
+                        "advanced": True,
+                        "tooltip": "Put behind each prompt, exactly as written.",
+                    },
                 ),
                 "wildcards": (
                     list(MODES),
                     {
                         "default": MODES[0],
+                        "advanced": True,
                         "tooltip": "What {a|b}, {2$$a|b|c} and __animal__ (of wildcards/animal.txt "
                         "or a .yaml file there, below the input folder) mean. off: themselves. "
                         "random: each image draws by its own seed. combinatorial: all variants.",
@@ -123,6 +133,7 @@ class PromptList(BatchNode):
                         "default": 1000,
                         "min": 1,
                         "max": MOST,
+                        "advanced": True,
                         "tooltip": "The most prompts that combinatorial may make.",
                     },
                 ),
@@ -130,6 +141,7 @@ class PromptList(BatchNode):
                     list(ON_ERROR),
                     {
                         "default": ON_ERROR[0],
+                        "advanced": True,
                         "tooltip": "A picture of the folder that does not say its prompt: stop, or "
                         "skip it. It is named in each case.",
                     },

@@ -28,8 +28,9 @@ class PromptsToConditioning(BatchNode):
 
     DESCRIPTION = (
         "Encodes prompts with a CLIP of your own to one CONDITIONING in which each image of the "
-        "batch has its own prompt. Goes on into CFG Guider or KSampler; with Seeds to Noise each "
-        "image has its own seed too. Prompts of different lengths are repeated, never padded, so "
+        "batch has its own prompt. Goes on into CFG Guider or KSampler, with the latent from here: "
+        "of one image it would make the first prompt alone. With Seeds to Noise each image has its "
+        "own seed too. Prompts of different lengths are repeated, never padded, so "
         "that an image does not depend on the other prompts."
     )
     SEARCH_ALIASES: ClassVar[list[str]] = [
@@ -38,13 +39,16 @@ class PromptsToConditioning(BatchNode):
         "prompts to conditioning",
         "conditioning batch",
     ]
-    RETURN_TYPES = ("CONDITIONING", "CONDITIONING", SEEDS, "INT")
-    RETURN_NAMES = ("positive", "negative", "seeds", "count")
+    RETURN_TYPES = ("CONDITIONING", "CONDITIONING", SEEDS, "INT", PROMPTS, "LATENT")
+    RETURN_NAMES = ("positive", "negative", "seeds", "count", "prompts", "latent")
     OUTPUT_TOOLTIPS = (
         "The prompts, one row an image.",
         "Their negative prompts, one row an image.",
         "The seed of each row, for Seeds to Noise: it makes as many images as there are rows.",
         "How many rows, and with them images, there are.",
+        "The prompt of each row, its choices drawn, for Save Image Batch and the like.",
+        "Empty, with as many images as there are rows. A latent of one image would make the first "
+        "row alone.",
     )
 
     @classmethod
@@ -102,8 +106,10 @@ class PromptsToConditioning(BatchNode):
         crop_h: int = 0,
         target_width: int = 0,
         target_height: int = 0,
-    ) -> tuple[Conditioning, Conditioning, tuple[int, ...], int]:
+    ) -> tuple[Any, ...]:
         """Encode them."""
+        import torch
+
         if clip is None:
             raise UnsupportedModel(
                 "a CLIP",
@@ -122,7 +128,8 @@ class PromptsToConditioning(BatchNode):
         encoded = _encode(clip, [text for row in rows for text in row[:2]], size)
         positive = _stack([encoded[row.prompt] for row in rows])
         negative = _stack([encoded[row.negative_prompt] for row in rows])
-        return positive, negative, row_seeds, len(rows)
+        latent = {"samples": torch.zeros(len(rows), 4, height // 8, width // 8)}
+        return positive, negative, row_seeds, len(rows), tuple(rows), latent
 
 
 def _rows(
@@ -176,6 +183,7 @@ def _encode(clip: Any, texts: Iterable[str], size: dict[str, int]) -> dict[str, 
             _check(embedding, more)
         encoded[text] = entries
         display.update(number, 0)
+        host.current().check_cancelled()
     return encoded
 
 

@@ -9,7 +9,7 @@ from ..core.prompts.refine import WAYS, of_rows, refine
 from ..host.types import PROMPTS, ROWS, BatchNode, Inputs
 
 if TYPE_CHECKING:
-    from ..core.request.record import Record
+    from ..core.request.row import Row
 
 
 class RefinePrompts(BatchNode):
@@ -53,7 +53,7 @@ class RefinePrompts(BatchNode):
         }
 
     def run(
-        self, rows: list[Record] | tuple[Prompt, ...], way: str, text: str
+        self, rows: list[Row] | tuple[Prompt, ...], way: str, text: str
     ) -> tuple[tuple[Prompt, ...], int]:
         """Refine."""
         # Rows come as a list, the prompts of Prompt List as a tuple.

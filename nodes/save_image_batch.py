@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import BatchSDXLError
 from ..core.request.image_request import ImageRequest
-from ..core.request.record import MadeWith, Record
+from ..core.request.record import KEY, MadeWith, Record
+from ..core.request.row import Row
 from ..core.saving.file_names import FIELDS, FileName, NameTemplate, Source
 from ..core.saving.planned_files import Place
 from ..core.saving.writer import FORMATS, Format, find_format
 from ..host import host
-from ..host.batches import from_batches, rows_of
+from ..host.batches import from_batches, rows_of, told_inputs
 from ..host.paths import place_output, ui_entry
 from ..host.rendering import MANY
 from ..host.roots import without_home
@@ -39,7 +40,19 @@ class SaveImageBatch(BatchNode):
         "graph again. No file is ever replaced."
     )
     SEARCH_ALIASES: ClassVar[list[str]] = [
-        *("save images", "export", "png", "jpeg", "jpg", "webp", "avif", "16 bit", "gallery")
+        *(
+            "save",
+            "save images",
+            "save batch",
+            "export",
+            "png",
+            "jpeg",
+            "jpg",
+            "webp",
+            "avif",
+            "16 bit",
+            "gallery",
+        )
     ]
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("files",)
@@ -57,9 +70,14 @@ class SaveImageBatch(BatchNode):
             "required": {
                 "images": (
                     "IMAGE",
-                    {"tooltip": "Of Batch Generate. Beyond 0..1 they are saved black or white."},
+                    {
+                        "tooltip": "Of Batch Generate, or of any other node. Beyond 0..1 they are "
+                        "saved black or white."
+                    },
                 ),
-                "rows": (ROWS, {"tooltip": "Of Batch Generate: which image is which."}),
+            },
+            "optional": {
+                "rows": (ROWS, {"tooltip": "Of Batch Generate: what each file says of its image."}),
                 "filename_prefix": (
                     "STRING",
                     {
@@ -68,8 +86,6 @@ class SaveImageBatch(BatchNode):
                         "subfolders. A number and the seed follow. No file is replaced.",
                     },
                 ),
-            },
-            "optional": {
                 "file_name": (
                     "STRING",
                     {
@@ -108,6 +124,7 @@ class SaveImageBatch(BatchNode):
                         "add to it.",
                     },
                 ),
+                **told_inputs(),
             },
             "hidden": {
                 "prompt": "PROMPT",
@@ -137,38 +154,48 @@ class SaveImageBatch(BatchNode):
         return True
 
     def run(
-        self, images: list[torch.Tensor], rows: list[list[Record]], **settings: Any
+        self,
+        images: list[torch.Tensor],
+        rows: list[list[Row]] | None = None,
+        **settings: Any,
     ) -> dict[str, Any]:
         """Write the files."""
         pictures = from_batches(images)
-        rows_of(rows, {"images": pictures})
-        saving = self.begin(rows, **settings)
+        saving = self.begin(rows, images=pictures, **settings)
         for index, picture in enumerate(pictures):
             saving.take(index, picture)
         return saving.end()
 
     def begin(
         self,
-        rows: list[list[Record]],
-        filename_prefix: list[str],
+        rows: list[list[Row]] | None = None,
+        filename_prefix: Sequence[str] = ("batch",),
         file_name: Sequence[str] = ("",),
         format: Sequence[str] = ("png",),
         quality: Sequence[int] = (90,),
         page: Sequence[bool] = (False,),
+        prompts: list[Any] | None = None,
+        seeds: list[Any] | None = None,
+        names: list[str] | None = None,
+        images: Sequence[torch.Tensor] | None = None,
         prompt: list[Any] | None = None,
         extra_pnginfo: list[Any] | None = None,
         unique_id: list[str] | None = None,
     ) -> Saving:
-        """The saving of a batch, to which images come one by one; `run` is the whole of it."""
-        records = [row for part in rows for row in part]
+        """The saving of a batch, to which images come one by one; `run` is the whole of it.
+
+        Without rows, it needs the images to know how many they are.
+        """
+        told = {"prompts": prompts, "seeds": seeds, "names": names}
+        records = rows_of(rows, {} if images is None else {"images": images}, told)
         graph = {"prompt": (prompt or [None])[0], **((extra_pnginfo or [None])[0] or {})}
         graph = {name: without_home(one) for name, one in graph.items() if one is not None}
         form = find_format(format[0])
-        names = _names(file_name[0] or USUAL_NAMES, filename_prefix[0], records)
-        folders = _folders(names)
+        called = _names(file_name[0] or _usual_names(records), filename_prefix[0], records)
+        folders = _folders(called)
         places = [
             Place(folders[name.folder], name, form.suffix, record)
-            for name, record in zip(names, records, strict=True)
+            for name, record in zip(called, records, strict=True)
         ]
         return Saving(places, form, graph, quality[0], page[0], (unique_id or [""])[0])
 
@@ -176,7 +203,7 @@ class SaveImageBatch(BatchNode):
         self,
         requests: Sequence[ImageRequest],
         size: int,
-        filename_prefix: list[str],
+        filename_prefix: Sequence[str] = ("batch",),
         file_name: Sequence[str] = ("",),
         format: Sequence[str] = ("png",),
         **_others: Any,
@@ -283,9 +310,10 @@ class Saving:
         self._write_pages()
         files = self.files
         _tell(self._writer.left_out, len(files), self._no_page, self._node_id)
+        rows = [self._places[index].record for index in sorted(self._writer.files)]
         ui = {
             "images": [ui_entry(file) for file in files],
-            "batch_sdxl": [self._places[i].record.to_json() for i in sorted(self._writer.files)],
+            KEY: [row.to_json() for row in rows if isinstance(row, Record)],
         }
         return {"ui": ui, "result": ([str(file) for file in files],)}
 
@@ -302,7 +330,13 @@ class Saving:
                 write_page(folder)
 
 
-def _names(template: str, prefix: str, records: Iterable[Record]) -> list[FileName]:
+def _usual_names(rows: Iterable[Row]) -> str:
+    """Without the seed where it is not known."""
+    known = all(row.request.seed is not None for row in rows)
+    return USUAL_NAMES if known else USUAL_NAMES.partition("_seed")[0]
+
+
+def _names(template: str, prefix: str, records: Iterable[Row]) -> list[FileName]:
     names = NameTemplate(template)
     if names.uses("prefix"):
         place_output(prefix)  # it must be a place by itself

@@ -76,8 +76,8 @@ module = sys.modules[{name!r}] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 node = module.NODE_CLASS_MAPPINGS["BatchSDXL_SeedList"]
 assert node.__module__ == {name!r} + ".nodes.seed_list"
-assert node().run(seeds="5..7")["result"][0] == (5, 6, 7)
-error = node.VALIDATE_INPUTS(seeds="")
+assert node().run(seeds=["5..7"])["result"][0] == (5, 6, 7)
+error = node.VALIDATE_INPUTS(seeds=[""])
 assert (type(error).__module__, type(error).__name__) == ("batch_sdxl", "InvalidSeeds")
 """
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)

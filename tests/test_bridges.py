@@ -49,8 +49,10 @@ def encode(*arguments: Any, **named: Any) -> Any:
 
 def test_each_image_has_its_own_prompt() -> None:
     clip = Clip()
-    positive, negative, seeds, count = encode(clip, prompts("red", "blue", "red"))
+    positive, negative, seeds, count, rows, latent = encode(clip, prompts("red", "blue", "red"))
     assert (seeds, count) == ((), 3)
+    assert [row.prompt for row in rows] == ["red", "blue", "red"]
+    assert latent["samples"].shape == (3, 4, 128, 128)
     assert clip.encoded == ["red", "dim", "blue"]  # each distinct one once
     ((embeddings, more),) = positive
     ((alone, alone_more),) = encode(Clip(), prompts("blue"))[0]
@@ -115,9 +117,9 @@ def test_a_schedule_of_the_clip_is_kept() -> None:
 
 def test_prompts_and_seeds_combine() -> None:
     lists = (Clip(), prompts("a", "b"))
-    assert encode(*lists, seeds=(7, 8))[2:] == ((7, 8), 2)
-    assert encode(*lists, seeds=(7,))[2:] == ((7, 7), 2)
-    assert encode(*lists, seeds=(7, 8, 9), combine="product")[2:] == ((7, 8, 9) * 2, 6)
+    assert encode(*lists, seeds=(7, 8))[2:4] == ((7, 8), 2)
+    assert encode(*lists, seeds=(7,))[2:4] == ((7, 7), 2)
+    assert encode(*lists, seeds=(7, 8, 9), combine="product")[2:4] == ((7, 8, 9) * 2, 6)
     with pytest.raises(InvalidRequest, match="2 prompts and 3 seeds"):
         encode(*lists, seeds=(7, 8, 9))
 

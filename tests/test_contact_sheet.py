@@ -5,7 +5,9 @@ import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core.errors import InvalidRequest
+from batch_sdxl.core.request.named import Named
 from batch_sdxl.core.request.record import Record
+from batch_sdxl.core.request.row import Told, ToldRow
 from batch_sdxl.core.saving.contact_sheet import EMPTY, PAPER, by_prompt_and_seed, draw, in_order
 from batch_sdxl.tests.records import make_record
 
@@ -81,3 +83,13 @@ def test_the_node_takes_batches_of_any_sizes() -> None:
     assert page.shape[3] == 3
     with pytest.raises(InvalidRequest, match="3 images and 1 row"):
         node.run(images=images, rows=[records(("a", 1))], **settings)
+
+
+def test_images_of_other_programs_are_labelled_with_what_is_told_of_them() -> None:
+    def told(**more: Any) -> ToldRow:
+        return ToldRow(Told(width=8, height=8, **more))
+
+    rows = [told(), told(seed=7), told(prompt="a cat"), told(picture=Named("x.png", ""))]
+    assert by_prompt_and_seed(rows).captions == ["#1", "seed 7", "a cat", "x.png"]
+    both = [told(prompt="a", seed=1), told(prompt="a", seed=2)]
+    assert by_prompt_and_seed(both).tops == ["seed 1", "seed 2"]

@@ -275,11 +275,11 @@ MISTAKES: dict[str, list[Callable[[Folders], object]]] = {
         lambda at: prompt_file(at, "prompt,crop_left\na cat,middle\n"),
     ],
     "SeedList": [
-        lambda at: run("SeedList", seeds=""),
-        lambda at: run("SeedList", seeds="1 5 9"),
-        lambda at: run("SeedList", seeds="-5"),
-        lambda at: run("SeedList", seeds="random(8)"),
-        lambda at: run("SeedList", seeds="1..9000000"),
+        lambda at: run("SeedList", seeds=[""]),
+        lambda at: run("SeedList", seeds=["1 5 9"]),
+        lambda at: run("SeedList", seeds=["-5"]),
+        lambda at: run("SeedList", seeds=["random(8)"]),
+        lambda at: run("SeedList", seeds=["1..9000000"]),
     ],
     "LoadImageBatch": [
         lambda at: images(at, "hollidays"),

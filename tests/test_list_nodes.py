@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts
+from batch_sdxl.core.errors import BatchSDXLError, InvalidPrompts, InvalidSeeds
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
+from batch_sdxl.core.seeds import MAX_SEED
 from batch_sdxl.host import host
 from batch_sdxl.nodes.prompt_list import PromptList
 from batch_sdxl.nodes.seed_list import SeedList
@@ -182,7 +183,7 @@ def test_what_is_wired_in_is_not_refused_early(folder: Path) -> None:
     assert PromptList.VALIDATE_INPUTS("", file=None) is True
     assert PromptList.VALIDATE_INPUTS("", file="rows.csv") is True
     assert PromptList.VALIDATE_INPUTS("a", None, "", None, None, None, None, None) is True
-    assert SeedList.VALIDATE_INPUTS(None) is True
+    assert SeedList.VALIDATE_INPUTS([None]) is True
 
 
 def test_the_cache_key_is_the_content_of_what_is_read(folder: Path) -> None:
@@ -214,20 +215,61 @@ def test_images_that_rows_name_are_part_of_it(folder: Path) -> None:
 
 
 def test_seeds_come_as_a_list_too() -> None:
-    found = SeedList().run("5..7")
+    found = SeedList().run(["5..7"])
     assert found["result"] == ((5, 6, 7), 3, [5, 6, 7])
     assert found["ui"]["text"] == ["5\n6\n7"]
-    (text,) = SeedList().run("1..1000")["ui"]["text"]
+    (text,) = SeedList().run(["1..1000"])["ui"]["text"]
     assert text.endswith("\n19\n… 980 more, not shown …\n1000")
 
 
 def test_seeds_are_drawn_anew_only_where_minus_one_asks_for_it() -> None:
-    assert SeedList.IS_CHANGED("1..4") == SeedList.IS_CHANGED("5") == SeedList.IS_CHANGED(None)
-    assert math.isnan(float(SeedList.IS_CHANGED("5, -1")))
-    assert SeedList.VALIDATE_INPUTS("-1 * 4") is True
-    assert isinstance(SeedList.VALIDATE_INPUTS("-2"), BatchSDXLError)
-    first, second = (SeedList().run("-1 * 4")["result"][0] for _ in range(2))
+    assert (
+        SeedList.IS_CHANGED(["1..4"]) == SeedList.IS_CHANGED(["5"]) == SeedList.IS_CHANGED([None])
+    )
+    assert math.isnan(float(SeedList.IS_CHANGED(["5, -1"])))
+    assert SeedList.VALIDATE_INPUTS(["-1 * 4"]) is True
+    assert isinstance(SeedList.VALIDATE_INPUTS(["-2"]), BatchSDXLError)
+    first, second = (SeedList().run(["-1 * 4"])["result"][0] for _ in range(2))
     assert first != second
+
+
+class DrawsOnce(host.Host):
+    """A host whose draws stay, as ComfyUI's do."""
+
+    def draw_origin(self) -> str:
+        return "one"
+
+
+def test_a_draw_stays_until_another_batch_is_asked_for() -> None:
+    def drawn(text: str, batch: int = 0, node: str = "3") -> tuple[int, ...]:
+        seeds: tuple[int, ...] = SeedList().run([text], [batch], unique_id=[node])["result"][0]
+        return seeds
+
+    with host.use(DrawsOnce()):
+        first = drawn("-1 * 4")
+        assert drawn("-1 * 4") == first
+        assert drawn("-1 * 5")[:4] == first
+        assert not {*first} & {*drawn("-1 * 4", batch=1)}
+        assert not {*first} & {*drawn("-1 * 4", node="4")}
+        (text,) = SeedList().run(["-1, 5"], [2])["ui"]["batch_sdxl_drawn"]
+        assert drawn(text) == SeedList().run(["-1, 5"], [2])["result"][0]
+
+
+def test_later_batches_have_the_next_seeds() -> None:
+    batches = [SeedList().run(["1..4"], [batch])["result"][0] for batch in range(3)]
+    assert batches == [(1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12)]
+    assert SeedList().run([str(MAX_SEED)], [1])["result"][0] == (0,)
+
+
+def test_numbers_take_the_place_of_the_text() -> None:
+    assert SeedList().run(["1..4"], numbers=[7, MAX_SEED])["result"][0] == (7, MAX_SEED)
+    with pytest.raises(InvalidSeeds, match="-5"):
+        SeedList().run(["1..4"], numbers=[-5])
+
+
+def run_in(graph: Any, extra: Any, seeds: str) -> Any:
+    """Run it as node 3 of a graph."""
+    return SeedList().run([seeds], prompt=[graph], extra_pnginfo=[extra], unique_id=["3"])
 
 
 def test_the_files_graph_says_what_was_drawn() -> None:
@@ -240,9 +282,9 @@ def test_the_files_graph_says_what_was_drawn() -> None:
         key: {"class_type": "X", "inputs": {"seeds": "-1, 5"}} for key in ("3", "4")
     }
     workflow = {"workflow": {"nodes": [node(3, "-1, 5"), node(4, "-1, 5"), {"id": 5}]}}
-    found = SeedList().run("-1, 5", graph, workflow, "3")
+    found = run_in(graph, workflow, "-1, 5")
     written = graph["3"]["inputs"]["seeds"]
-    assert SeedList().run(written)["result"] == found["result"]
+    assert SeedList().run([written])["result"] == found["result"]
     assert workflow["workflow"]["nodes"] == [node(3, written), node(4, "-1, 5"), {"id": 5}]
     assert graph["4"]["inputs"]["seeds"] == "-1, 5"
 
@@ -250,6 +292,6 @@ def test_the_files_graph_says_what_was_drawn() -> None:
 def test_a_wired_in_expression_leaves_the_graph_alone() -> None:
     graph: dict[str, Any] = {"3": {"class_type": "X", "inputs": {"seeds": ["1", 0]}}}
     workflow = {"workflow": {"nodes": [{"id": 3, "widgets_values": ["1..4"]}]}}
-    SeedList().run("-1", graph, workflow, "3")
+    run_in(graph, workflow, "-1")
     assert graph["3"]["inputs"]["seeds"] == ["1", 0]
     assert workflow["workflow"]["nodes"][0]["widgets_values"] == ["1..4"]

@@ -129,7 +129,7 @@ def test_ids_and_display_names_agree() -> None:
 def test_lists_are_read(folders: FolderHost) -> None:
     prompts = call("PromptList", text="a\nb", negative_prompt="c")["result"]
     assert prompts[:2] == ((Prompt("a", "c"), Prompt("b", "c")), 2)
-    assert call("SeedList", seeds="5..7")["result"] == ((5, 6, 7), 3, [5, 6, 7])
+    assert call("SeedList", seeds=["5..7"])["result"] == ((5, 6, 7), 3, [5, 6, 7])
 
 
 @pytest.mark.parametrize("folder", ["..", "../input/shapes/../..", "missing", "/", "/etc"])
@@ -379,8 +379,8 @@ def test_bad_values_are_refused_before_anything_runs(folders: FolderHost) -> Non
     wrong = {"sampler_name": ["ddim"], "scheduler": ["nope"]}
     assert "name of a scheduler" in str(validate("BatchGenerate", **sizes, **wrong))
     assert "at least one prompt" in str(validate("PromptList", text=" "))
-    assert "at least one seed" in str(validate("SeedList", seeds=""))
-    assert validate("SeedList", seeds=None) is validate("PromptList", text=None) is True
+    assert "at least one seed" in str(validate("SeedList", seeds=[""]))
+    assert validate("SeedList", seeds=[None]) is validate("PromptList", text=None) is True
 
 
 def test_files_say_what_made_them(tiny: Model, folders: FolderHost) -> None:

@@ -37,7 +37,7 @@ def test_nodes_without_a_model_work_without_the_packages() -> None:
 import sys
 sys.modules.update(dict.fromkeys(["torch", "diffusers", "transformers", "accelerate"]))
 from batch_sdxl import NODE_CLASS_MAPPINGS as nodes
-assert nodes["BatchSDXL_SeedList"]().run(seeds="5..7")["result"][1] == 3
+assert nodes["BatchSDXL_SeedList"]().run(seeds=["5..7"])["result"][1] == 3
 assert nodes["BatchSDXL_PromptList"]().run(text="a", negative_prompt="")["result"][1] == 1
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -44,7 +44,8 @@ def writer(
 
 def write(made: BatchWriter, *indices: int) -> list[str]:
     return [
-        made.write(index, pixels(made._places[index].record.request.seed)).name for index in indices
+        made.write(index, pixels(made._places[index].record.request.seed or 0)).name
+        for index in indices
     ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
-from batch_sdxl.core.errors import BatchSDXLError, OutputError
+from batch_sdxl.core.errors import BatchSDXLError, NotOurs, OutputError
 from batch_sdxl.core.images.source import read_image
 from batch_sdxl.core.request.record import Record
 from batch_sdxl.core.saving.image_file import read_record
@@ -72,10 +72,11 @@ def names(folder: Path) -> list[str]:
 
 def test_saved_workflows_keep_their_inputs_and_order() -> None:
     inputs = SaveImageBatch.INPUT_TYPES()
-    assert list(inputs["required"]) == ["images", "rows", "filename_prefix"]
-    assert list(inputs["optional"]) == ["file_name", "format", "quality", "page"]
-    usual = {name: options[1]["default"] for name, options in inputs["optional"].items()}
-    assert usual == {"file_name": "", "format": "png", "quality": 90, "page": False}
+    assert list(inputs["required"]) == ["images"]
+    options = {name: one for name, (_, one) in inputs["optional"].items() if "default" in one}
+    usual = {name: one["default"] for name, one in options.items()}
+    others = {"file_name": "", "format": "png", "quality": 90, "page": False}
+    assert list(usual.items()) == list(({"filename_prefix": "batch"} | others).items())
     assert inputs["optional"]["format"][0] == list(FORMATS)
 
 
@@ -231,3 +232,27 @@ def test_rows_go_to_the_browser(folder_host: FolderHost) -> None:
     ui = save(2**64 - 1, file_name="{seed}", format="avif")["ui"]
     assert [json.loads(row)["request"]["seed"] for row in ui["batch_sdxl"]] == [2**64 - 1]
     assert ui["images"][0]["filename"] == f"{2**64 - 1}.avif"
+
+
+def test_images_of_other_programs_are_saved_with_what_is_told_of_them(
+    folder_host: FolderHost,
+) -> None:
+    given = {"images": [pictures(2)], "filename_prefix": ["x"]}
+    told = {"prompts": ["a cat", "a dog"], "seeds": [(7, 8)], "names": ["a.png", "b.png"]}
+    ui = SaveImageBatch().run(**given, **told)["ui"]
+    assert names(folder_host.folder) == ["x_00001_seed7.png", "x_00002_seed8.png"]
+    assert ui["batch_sdxl"] == []
+    with Image.open(folder_host.folder / "x_00002_seed8.png") as image:
+        assert image.text == {"parameters": "a dog\nSeed: 8, Size: 16x8"}  # type: ignore[attr-defined]
+    with pytest.raises(NotOurs):
+        read_record(folder_host.folder / "x_00002_seed8.png")
+    SaveImageBatch().run(**given, **told, file_name=["{source}_{prompt}_{width}"])
+    assert names(folder_host.folder)[:2] == ["a_a-cat_16.png", "b_a-dog_16.png"]
+
+
+def test_images_without_anything_told_are_numbered(folder_host: FolderHost) -> None:
+    SaveImageBatch().run(images=[pictures(2)], filename_prefix=["x"])
+    assert names(folder_host.folder) == ["x_00001.png", "x_00002.png"]
+    for name in ("{seed}", "{model}"):
+        with pytest.raises(OutputError, match="what is known of images without rows"):
+            SaveImageBatch().run(images=[pictures(2)], file_name=[name])

@@ -9,8 +9,11 @@ import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core.errors import InvalidRequest
+from batch_sdxl.core.prompts.prompt import Prompt
 from batch_sdxl.core.request.selection import select
+from batch_sdxl.core.store.store import ImageStore
 from batch_sdxl.host import host
+from batch_sdxl.host.gallery import GalleryFolders
 from batch_sdxl.tests.records import make_record
 from PIL import Image
 
@@ -44,9 +47,7 @@ def test_what_is_picked(text: str, places: list[int]) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "something to pick of #1 (seed 3), #2 (seed 5), #3 (seed 3), #4 (seed 1844674407"),
-        (" , ", "an empty text"),
-        ("seed 4", "seed 3, seed 5, seed 18446744073709551615, seed 9, got 'seed 4'"),
+        ("seed 4", "pick one of these: seed 3, seed 5, seed 18446744073709551615, seed 9."),
         ("#0", "#1..5"),
         ("#6", "#1..5"),
         ("#4..9", "#1..5"),
@@ -101,8 +102,11 @@ class Browser(host.Host):
         self.temp = temp
         self.shown: list[tuple[str, dict[str, list[str]]]] = []
 
-    def temp_folder(self) -> Path:
-        return self.temp
+    def galleries(self) -> GalleryFolders:
+        return GalleryFolders(self.temp / "pictures", self.temp / "lists")
+
+    def store(self) -> ImageStore:
+        return ImageStore(self.temp / "store")
 
     def show(self, node_id: str, ui: dict[str, list[str]]) -> None:
         self.shown.append((node_id, ui))
@@ -115,17 +119,17 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
         yield browser
 
 
-def run(pick: str, images: torch.Tensor | None = None) -> Any:
+def run(pick: str, images: torch.Tensor | None = None, **more: Any) -> Any:
     if images is None:
         images = torch.arange(5).reshape(5, 1, 1, 1).expand(5, 480, 640, 3) / 10
     node = NODE_CLASS_MAPPINGS["BatchSDXL_SelectImages"]()
-    return node.run(images=[images], rows=[RECORDS], pick=[pick], unique_id=["7"])
+    return node.run(images=[images], rows=[RECORDS], pick=[pick], unique_id=["7"], **more)
 
 
 def gallery(browser: Browser, ui: dict[str, list[str]]) -> tuple[list[dict[str, Any]], list[int]]:
     (text,) = ui["batch_sdxl_gallery"]
     shown = json.loads(text)
-    listed = json.loads((browser.temp / "batch_sdxl" / shown["list"]).read_text("utf-8"))
+    listed = json.loads((browser.temp / "lists" / shown["list"]).read_text("utf-8"))
     return listed["images"], shown["picked"]
 
 
@@ -139,9 +143,9 @@ def test_the_gallery_shows_the_whole_batch_and_what_was_picked(browser: Browser)
     ]
     for k, image in enumerate(images):
         assert (image["width"], image["height"]) == (640, 480)
-        with Image.open(browser.temp / "batch_sdxl" / image["thumbnail"]) as thumbnail:
+        with Image.open(browser.temp / "pictures" / image["thumbnail"]) as thumbnail:
             assert thumbnail.size == (320, 240)
-        with Image.open(browser.temp / "batch_sdxl" / image["file"]) as large:
+        with Image.open(browser.temp / "pictures" / image["file"]) as large:
             assert large.size == (640, 480)
             assert np.abs(np.asarray(large, int) - round(k * 25.5)).max() <= 2
     assert not browser.shown
@@ -149,9 +153,9 @@ def test_the_gallery_shows_the_whole_batch_and_what_was_picked(browser: Browser)
 
 def test_another_choice_of_the_same_batch_writes_nothing(browser: Browser) -> None:
     first = run("all")["ui"]
-    files = {file: file.stat().st_mtime_ns for file in browser.temp.rglob("*")}
+    files = {file: file.stat().st_mtime_ns for file in browser.temp.rglob("*.jpg")}
     second = run("#1")["ui"]
-    assert {file: file.stat().st_mtime_ns for file in browser.temp.rglob("*")} == files
+    assert {file: file.stat().st_mtime_ns for file in browser.temp.rglob("*.jpg")} == files
     assert gallery(browser, first)[0] == gallery(browser, second)[0]
 
 
@@ -166,10 +170,78 @@ def test_a_choice_that_fails_still_shows_what_there_is(browser: Browser, pick: s
     assert picked == []
 
 
+class Waiting(Browser):
+    """One where a person can choose, and run again."""
+
+    def blocked(self) -> str:
+        return "blocked"
+
+
+def test_an_empty_choice_stops_what_comes_after_without_an_error(tmp_path: Path) -> None:
+    browser = Waiting(tmp_path)
+    with host.use(browser):
+        for nothing in ("", " , "):
+            returned = run(nothing)
+            assert returned["result"] == ("blocked",) * 7
+            images, picked = gallery(browser, returned["ui"])
+            assert (len(images), picked) == (5, [])
+
+
+def test_clicks_count_for_the_batch_that_they_were_made_in(tmp_path: Path) -> None:
+    with host.use(Waiting(tmp_path)):
+        (shown,) = run("")["ui"]["batch_sdxl_gallery"]
+        batch = json.loads(shown)["batch"]
+        assert run("#2", clicked_in=[batch])["result"][-1] == 1
+        assert run("#2", clicked_in=["another"])["result"][-1] == "blocked"
+    assert run("#2", clicked_in=["another"])[-1] == 1  # nobody can click there
+
+
+def test_nothing_to_pick_is_an_error_where_nobody_can_go_on() -> None:
+    with pytest.raises(InvalidRequest, match=r"There are #1 \(seed 3\), #2 \(seed 5\)"):
+        run("")
+
+
+def test_images_of_other_programs_are_picked_by_what_is_told_of_them() -> None:
+    node = NODE_CLASS_MAPPINGS["BatchSDXL_SelectImages"]()
+    given: dict[str, Any] = {"images": [torch.zeros(3, 8, 16, 3)]}
+    told = given | {"prompts": [(Prompt("a cat", "dim"), Prompt("a dog")), "an owl"]}
+    told |= {"seeds": [(7, 8), 9], "names": ["x"]}
+    _, rows, prompts, seeds, *_ = node.run(**told, pick=['"dog", seed 7'])
+    assert [(p.prompt, p.negative_prompt) for p in prompts] == [("a dog", ""), ("a cat", "dim")]
+    assert seeds == (8, 7)
+    assert (rows[0].request.width, rows[0].request.height) == (16, 8)
+    assert node.run(**given, pick=["#3"])[-1] == 1
+    assert node.run(**given, names=["one", "two", "three"], pick=['"two"'])[-1] == 1
+    assert node.run(**given)[3] == ()
+    with pytest.raises(InvalidRequest, match="as many seeds as images"):
+        node.run(**given, seeds=[1, 2])
+    with pytest.raises(InvalidRequest, match="both rows and seeds"):
+        node.run(**given, rows=[RECORDS], seeds=[1])
+
+
+def test_pictures_that_are_gone_come_back_from_the_store(browser: Browser) -> None:
+    shown, _ = gallery(browser, run("all")["ui"])
+    pixels = np.full((480, 640, 3), round(25.5), np.uint8)
+    store, folders = browser.store(), browser.galleries()
+    store.put(RECORDS[1].identity, pixels, "{}")
+    (listed,) = folders.lists.iterdir()
+    for file in folders.pictures.iterdir():
+        file.unlink()
+    for name in ("file", "thumbnail"):
+        picture = folders.picture(listed.name, shown[1][name], store)
+        assert picture is not None
+        with Image.open(picture) as image:
+            assert np.abs(np.asarray(image, int) - round(25.5)).max() <= 2
+    assert folders.picture(listed.name, shown[0]["file"], store) is None  # other pixels
+    for name in ("../../etc/passwd", "x.json", "../lists/" + listed.name):
+        assert folders.list(name) is None
+        assert folders.picture(listed.name, name, store) is None
+
+
 def test_pixels_out_of_range_and_alpha_are_shown_too(browser: Browser) -> None:
     images = torch.full((5, 8, 8, 4), 1.5)
     shown, _ = gallery(browser, run("all", images)["ui"])
-    with Image.open(browser.temp / "batch_sdxl" / shown[0]["file"]) as image:
+    with Image.open(browser.temp / "pictures" / shown[0]["file"]) as image:
         assert np.asarray(image).min() >= 254
 
 

@@ -97,7 +97,7 @@ def breaks_at_place(was: dict[str, Any] | None, now: dict[str, Any] | None) -> I
         if {"kind", "type"} <= was.keys() & now.keys() and widens(was["type"], now["type"]):
             now = now | {"type": was["type"]}
         for key in sorted((was.keys() | now.keys()) - {"values", *LIMITS}):
-            if was.get(key) != now.get(key):
+            if was.get(key) != now.get(key) and (key, now.get(key)) != ("kind", "optional"):
                 yield f"{was['name']}: {key} was {was.get(key)!r}, is {now.get(key)!r}"
 
 
@@ -144,7 +144,7 @@ EXTRA = {"name": "extra", "kind": "optional", "type": "INT"}
     [
         (lambda node: node["inputs"].insert(5, EXTRA), "number 5 of inputs, quality: name was"),
         (lambda node: node["inputs"].append(EXTRA | {"kind": "required"}), "make it optional"),
-        (lambda node: node["inputs"].pop(), "page, is gone"),
+        (lambda node: node["inputs"].pop(), "names, is gone"),
         (lambda node: node["inputs"][4]["values"].remove("png"), "no longer takes ['png']"),
         (lambda node: node["inputs"][5].update(max=90), "took from 1 to 100, takes less"),
         (lambda node: node["inputs"][5].update(forceInput=True), "forceInput was None"),
@@ -168,6 +168,7 @@ def test_what_breaks_saved_workflows_is_told(
         lambda node: node["inputs"][4]["values"].insert(0, "bmp"),
         lambda node: node["inputs"][5].update(max=110),
         lambda node: node["inputs"][0].update(type="IMAGE,LATENT"),
+        lambda node: node["inputs"][0].update(kind="optional"),
         lambda node: node["outputs"].append({"name": "count", "type": "INT", "list": False}),
     ],
 )

@@ -1,11 +1,13 @@
 /** Tiles of all images of a batch, to be picked: a list box of which many options can be chosen. */
 
 import { button, element } from "./elements.js";
-import { address } from "./images.js";
+import { nameOf } from "./images.js";
 import { openLargeView } from "./large_view.js";
 
 const FEW = 4;
 const SOME = 12;
+/** What ComfyUI does with Ctrl whatever has the focus: run, undo, redo, save, open. */
+const OF_THE_PAGE = new Set(["enter", "z", "y", "s", "o"]);
 /** Pixels around a tile that the ring of the focus takes. */
 const RING = 4;
 
@@ -98,13 +100,15 @@ export class Gallery {
   }
 
   #onKey(event) {
-    if (event.target.closest("button") && event.key !== "Escape") return;
     const control = event.ctrlKey || event.metaKey;
-    const action = control ? this.#controlActions[event.key] : this.#keyActions[event.key];
-    if (!action || event.altKey || !this.#images.length) return;
-    // The canvas has its own use for most of these keys.
-    event.preventDefault();
+    if (control && OF_THE_PAGE.has(event.key.toLowerCase())) return;
+    // The canvas has its own use for most keys: Delete would take the node away.
     event.stopPropagation();
+    if (event.altKey || !this.#images.length) return;
+    if (event.target.closest("button") && event.key !== "Escape") return;
+    const action = control ? this.#controlActions[event.key] : this.#keyActions[event.key];
+    if (!action) return;
+    event.preventDefault();
     action(event);
   }
 
@@ -182,7 +186,7 @@ export class Gallery {
 
 function tile(image, place) {
   const tile = element("div", "batch-sdxl-tile");
-  const name = `#${place + 1} · seed ${image.seed}`;
+  const name = nameOf(image, place);
   tile.setAttribute("role", "option");
   tile.setAttribute("aria-selected", "false");
   tile.setAttribute("aria-label", `${name} · ${image.prompt}`);
@@ -195,7 +199,7 @@ function tile(image, place) {
   picture.draggable = false;
   picture.alt = "";
   picture.addEventListener("error", () => tile.classList.add("batch-sdxl-gone"));
-  picture.src = address(image.thumbnail);
+  picture.src = image.thumbnail;
 
   const zoom = button("⤢", "Large view (V, or double click)", () => {});
   zoom.className = "batch-sdxl-zoom";

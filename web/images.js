@@ -1,4 +1,4 @@
-/** The images of a gallery, as host/gallery.py lists them in ComfyUI's folder for previews. */
+/** The images of a gallery, as host/gallery.py lists them, and ComfyUI's server hands them out. */
 
 import { api } from "../../scripts/api.js";
 
@@ -7,23 +7,30 @@ const lists = new Map();
 
 /**
  * @param {string} name of the list
- * @returns {Promise<Image[]>} none if the list is gone: ComfyUI empties the folder when it starts
+ * @returns {Promise<Image[]>} none if the list is gone
  *
  * @typedef {{file: string, thumbnail: string, width: number, height: number, seed: string,
- *   prompt: string}} Image
+ *   prompt: string}} Image files by their addresses; seed and prompt are "" where not known
  */
 export async function imagesOf(name) {
   if (!lists.has(name)) {
-    const answer = await api.fetchApi(path(name));
+    const list = `/batch_sdxl/gallery/${encodeURIComponent(name)}`;
+    const answer = await api.fetchApi(list);
     if (!answer.ok) return [];
-    lists.set(name, (await answer.json()).images);
+    const address = (file) => api.apiURL(`${list}/${encodeURIComponent(file)}`);
+    const { images } = await answer.json();
+    lists.set(
+      name,
+      images.map((image) => ({
+        ...image,
+        file: address(image.file),
+        thumbnail: address(image.thumbnail),
+      })),
+    );
   }
   return lists.get(name);
 }
 
-/** Where the browser finds a file of the gallery. */
-export const address = (file) => api.apiURL(path(file));
-
-function path(filename) {
-  return `/view?${new URLSearchParams({ filename, subfolder: "batch_sdxl", type: "temp" })}`;
-}
+/** `#3 · seed 7`, or `#3 of 8 · seed 7`. */
+export const nameOf = (image, place, count = 0) =>
+  `#${place + 1}${count ? ` of ${count}` : ""}${image.seed ? ` · seed ${image.seed}` : ""}`;

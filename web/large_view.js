@@ -1,7 +1,7 @@
 /** One image of a gallery as large as the window, with keys to go on to the next. */
 
 import { button, element } from "./elements.js";
-import { address } from "./images.js";
+import { nameOf } from "./images.js";
 
 /**
  * @param {object} view
@@ -34,10 +34,10 @@ export function openLargeView({ images, place, isPicked, toggle, fixed, closed }
   function show(wanted) {
     place = Math.min(Math.max(wanted, 0), images.length - 1);
     const image = images[place];
-    picture.src = address(image.file);
+    picture.src = image.file;
     picture.alt = image.prompt;
     name.textContent =
-      `#${place + 1} of ${images.length} · seed ${image.seed} · ${image.width} × ${image.height}`;
+      `${nameOf(image, place, images.length)} · ${image.width} × ${image.height}`;
     prompt.textContent = image.prompt;
     pick.textContent = isPicked(place) ? "✓ Picked" : "Pick";
     pick.setAttribute("aria-pressed", String(isPicked(place)));

@@ -12,6 +12,10 @@ import { added, read, toggled, write } from "./selection.js";
 const NODE = "BatchSDXL_SelectImages";
 /** Of what the node shows (nodes/select_images.py), and of the property that keeps its list. */
 const KEY = "batch_sdxl_gallery";
+/** Of the property that keeps which batch the gallery shows. */
+const BATCH = "batch_sdxl_batch";
+/** What a person is told where nothing is picked. */
+const TO_DO = "Click the images to keep, then run again.";
 const SIZE = [400, 680];
 const LEAST_HEIGHT = 200;
 const TEXT_HEIGHT = 66;
@@ -19,17 +23,21 @@ const TEXT_HEIGHT = 66;
 class Picker {
   #node;
   #pick;
+  #clickedIn;
   #gallery;
   #images = [];
   /** What the last run picked, null before the first. */
   #pickedByRun = null;
+  #isWriting = false;
 
   constructor(node) {
     this.#node = node;
     this.#pick = node.widgets.find(({ name }) => name === "pick");
+    this.#clickedIn = node.widgets.find(({ name }) => name === "clicked_in");
+    hide(this.#clickedIn);
     this.#gallery = new Gallery({
-      toggle: (place) => this.#write(write(toggled(this.#read().places, place))),
-      add: (from, to) => this.#write(write(added(this.#read().places, from, to))),
+      toggle: (place) => this.#write(write(toggled(this.#read().places, place)), true),
+      add: (from, to) => this.#write(write(added(this.#read().places, from, to)), true),
       all: () => this.#write("all"),
       none: () => this.#write(""),
     });
@@ -43,7 +51,10 @@ class Picker {
     this.#pick.options.getMaxHeight = () => TEXT_HEIGHT;
     node.setSize(SIZE.map((least, k) => Math.max(least, node.size[k])));
 
-    after(this.#pick, "callback", () => this.#mark());
+    after(this.#pick, "callback", () => {
+      if (!this.#isWriting) this.#clickedIn.value = ""; // by hand, for any batch
+      this.#mark();
+    });
     after(node, "onConfigure", () => {
       this.#load();
       requestAnimationFrame(() => {
@@ -61,9 +72,10 @@ class Picker {
   show(output) {
     const text = output?.[KEY]?.[0];
     if (text === undefined) return; // of a version without a gallery, or nothing to show
-    const { list, picked } = JSON.parse(text);
+    const { list, picked, batch } = JSON.parse(text);
     this.#pickedByRun = picked;
     this.#node.properties[KEY] = list;
+    this.#node.properties[BATCH] = batch;
     this.#load();
   }
 
@@ -94,13 +106,23 @@ class Picker {
   }
 
   #read() {
+    // Clicks are for the images that were shown then; nodes/select_images.py sees it the same way.
+    const clickedIn = this.#clickedIn.value;
+    if (clickedIn && clickedIn !== this.#node.properties[BATCH]) {
+      return { places: [], problem: `These are new images. ${TO_DO}` };
+    }
     const { places, problem } = read(this.#pick.value, this.#images);
-    return { places, problem: problem && `${problem}: a run would stop here.` };
+    if (problem) return { places, problem: `${problem}: a run would stop here.` };
+    return { places, problem: places.length ? "" : TO_DO };
   }
 
-  #write(text) {
+  /** By hand or by clicks on images, which count for those alone. */
+  #write(text, clicked = false) {
     if (this.#isWired()) return;
+    this.#isWriting = true;
+    this.#clickedIn.value = (clicked && text && this.#node.properties[BATCH]) || "";
     this.#pick.value = text; // which also calls its callback, and so marks the tiles
+    this.#isWriting = false;
     // ComfyUI looks for changes to undo when a mouse button comes up, which was before the click.
     const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
     (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);
@@ -125,6 +147,13 @@ class Picker {
   #isWired() {
     return this.#node.inputs.some(({ widget, link }) => widget?.name === "pick" && link != null);
   }
+}
+
+/** Has a widget be saved, but not seen. */
+function hide(widget) {
+  widget.hidden = true;
+  widget.options.hidden = true;
+  widget.computeSize = () => [0, -4]; // the room between two widgets
 }
 
 /** Calls something after a method that another extension may have put there too. */

@@ -8,7 +8,7 @@ const ITEM =
 
 /**
  * @param {string} text
- * @param {{seed: string, prompt: string}[]} images seeds as text: they can exceed 2^53
+ * @param {{seed: string, prompt: string}[]} images seeds as text, which can exceed 2^53; "" for none
  * @returns {{places: number[], problem: string}} what the text picks, in its order, and why a run
  *   would refuse it ("" if it would not)
  */
@@ -30,7 +30,7 @@ export function read(text, images) {
     }
     found.forEach((place) => places.add(place));
   }
-  return { places: [...places], problem: places.size ? "" : "Nothing is picked" };
+  return { places: [...places], problem: "" };
 }
 
 function find({ all, text, first, last }, kind, images) {
@@ -49,6 +49,7 @@ function find({ all, text, first, last }, kind, images) {
 function bySeed(first, last, images) {
   const [low, high] = first <= last ? [first, last] : [last, first];
   return [...images.keys()]
+    .filter((place) => images[place].seed)
     .map((place) => ({ place, seed: BigInt(images[place].seed) }))
     .filter(({ seed }) => low <= seed && seed <= high)
     .sort((a, b) => Number(a.seed !== b.seed) * (a.seed < b.seed === first <= last ? -1 : 1))

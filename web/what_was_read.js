@@ -4,6 +4,8 @@ import { app } from "../../scripts/app.js";
 
 const NODES = ["BatchSDXL_PromptList", "BatchSDXL_SeedList", "BatchSDXL_LoadImageBatch"];
 const HEIGHT = 64;
+/** Of a new node: its text has room for some lines. */
+const LEAST = { BatchSDXL_PromptList: [400, 540] };
 
 app.registerExtension({
   name: "BatchSDXL.WhatWasRead",
@@ -22,6 +24,8 @@ app.registerExtension({
     });
     // Widgets are saved by their places: this one has none.
     widget.serialize = false;
+    const least = LEAST[node.comfyClass];
+    if (least) node.setSize(least.map((size, k) => Math.max(size, node.size[k])));
     const onExecuted = node.onExecuted;
     node.onExecuted = function (output) {
       onExecuted?.apply(this, arguments);

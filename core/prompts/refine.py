@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from ..errors import InvalidPrompts
 from ..request.fields import to_plain
-from ..request.record import Record
+from ..request.row import Row, ToldRow
 from ..wording import counted
 from .prompt import Prompt, Settings
+from .rows import Setting
 
 #: How the text goes together with a prompt.
 WAYS = ("append", "prepend", "replace", "template")
@@ -62,7 +63,7 @@ def _join(prompt: str, way: str, text: str) -> str:
     return ", ".join(part.strip(" ,") for part in parts if part.strip(" ,"))
 
 
-def of_rows(records: Sequence[Record]) -> tuple[Prompt, ...]:
+def of_rows(records: Sequence[Row]) -> tuple[Prompt, ...]:
     """The prompts of images, with what makes the composition: seed, size, variation, conditioning.
 
     Steps, guidance and scheduler are left to the next node, where a person sets them.
@@ -71,8 +72,14 @@ def of_rows(records: Sequence[Record]) -> tuple[Prompt, ...]:
         Prompt(
             record.request.prompt,
             record.request.negative_prompt,
-            Settings({k: v for k, v in to_plain(record.request).items() if k not in _ANEW}),
+            Settings(_composition(record)),
             origin=record.identity,
         )
         for record in records
     )
+
+
+def _composition(row: Row) -> dict[str, Setting]:
+    if isinstance(row, ToldRow):
+        return {} if row.request.seed is None else {"seed": row.request.seed}
+    return {k: v for k, v in to_plain(row.request).items() if k not in _ANEW}

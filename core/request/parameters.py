@@ -8,6 +8,7 @@ from typing import Any
 
 from .fields import declared
 from .record import NamedLora, Record
+from .row import Row, ToldRow
 
 _NEGATIVE = "Negative prompt:"
 #: Where a text would be taken for the beginning of the negative one.
@@ -54,17 +55,19 @@ _SPACINGS = {
 }
 
 
-def parameters(record: Record) -> str:
+def parameters(record: Row) -> str:
     """The record as text: the prompt, the negative prompt if there is one, and a line of settings.
 
     The prompt ends in `<lora:name:weight>` for each LoRA, which is how that program applies them.
     The line is of `Name: value`, in the words that the fields' declarations give.
     """
     request = record.request
-    lines = [" ".join([_text(request.prompt), *map(_tag, record.model.loras)])]
+    loras = () if isinstance(record, ToldRow) else record.model.loras
+    lines = [" ".join([_text(request.prompt), *map(_tag, loras)])]
     if request.negative_prompt:
         lines.append(f"{_NEGATIVE} {_text(request.negative_prompt)}")
-    lines.append(", ".join(f"{name}: {_quoted(str(v))}" for name, v in _settings(record).items()))
+    settings = _told(record) if isinstance(record, ToldRow) else _settings(record)
+    lines.append(", ".join(f"{name}: {_quoted(str(v))}" for name, v in settings.items()))
     return "\n".join(lines)
 
 
@@ -84,6 +87,13 @@ def _stem(name: str) -> str:
     """A file's name as that program calls it: without folders and ending."""
     own = re.split(r"[/\\]", name)[-1].removesuffix(".safetensors")
     return _NO_NAME.sub("", own)
+
+
+def _told(row: ToldRow) -> dict[str, Any]:
+    """What is known of an image that is not ours."""
+    told = row.request
+    seed = {} if told.seed is None else {"Seed": told.seed}
+    return {**seed, "Size": f"{told.width}x{told.height}"}
 
 
 def _settings(record: Record) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..request.record import Record
+from ..request.row import Row
 from ..whole_files import clear_abandoned
 from .new_files import write_new
 from .planned_files import Place, PlannedFiles
@@ -32,7 +32,7 @@ class BatchWriter:
         self,
         places: Sequence[Place],
         form: Format,
-        texts: Callable[[Record], Mapping[str, str]],
+        texts: Callable[[Row], Mapping[str, str]],
         *,
         quality: int,
         completes: bool,

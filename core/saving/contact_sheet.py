@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ..request.record import Record
+from ..request.row import Row, words_of
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Pixels = NDArray[np.uint8]
@@ -59,22 +59,24 @@ class Sheet(NamedTuple):
     captions: Sequence[str] = ()
 
 
-def by_prompt_and_seed(records: Sequence[Record]) -> Sheet:
+def by_prompt_and_seed(records: Sequence[Row]) -> Sheet:
     """Prompts down, seeds across; a pair that comes twice takes another row.
 
-    Where most cells would be empty, as with prompts that each have a seed of their own, the images
-    come in order instead.
+    Where most cells would be empty, as with prompts that each have a seed of their own, or seeds
+    are not known, the images come in order instead.
     """
+    if any(record.request.seed is None for record in records):
+        return in_order(records)
     seeds = list(dict.fromkeys(record.request.seed for record in records))
     rows: list[tuple[str, list[int | None]]] = []
     for index, record in enumerate(records):
         column = seeds.index(record.request.seed)
         for prompt, row in rows:
-            if prompt == record.request.prompt and row[column] is None:
+            if prompt == words_of(record) and row[column] is None:
                 break
         else:
             row = [None] * len(seeds)
-            rows.append((record.request.prompt, row))
+            rows.append((words_of(record), row))
         row[column] = index
     if len(rows) * len(seeds) > 2 * len(records):
         return in_order(records)
@@ -85,8 +87,8 @@ def by_prompt_and_seed(records: Sequence[Record]) -> Sheet:
     )
 
 
-def in_order(records: Sequence[Record], columns: int = 0) -> Sheet:
-    """As they come, prompt and seed below each.
+def in_order(records: Sequence[Row], columns: int = 0) -> Sheet:
+    """As they come, prompt and seed below each, its number where neither is known.
 
     Args:
         records: one an image.
@@ -96,8 +98,14 @@ def in_order(records: Sequence[Record], columns: int = 0) -> Sheet:
     indices: list[int | None] = [*range(len(records)), *[None] * (-len(records) % width)]
     return Sheet(
         [indices[start : start + width] for start in range(0, len(indices), width)],
-        captions=[f"{record.request.prompt}\nseed {record.request.seed}" for record in records],
+        captions=[_caption(number, record) for number, record in enumerate(records, 1)],
     )
+
+
+def _caption(number: int, record: Row) -> str:
+    words, seed = words_of(record), record.request.seed
+    lines = [words] * bool(words) + ([] if seed is None else [f"seed {seed}"])
+    return "\n".join(lines or [f"#{number}"])
 
 
 def draw(images: Sequence[Pixels], sheet: Sheet, cell: int) -> Pixels:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..errors import OutputError
 from ..request.record import Record
+from ..request.row import Row, ToldRow
 from .safe_names import MOST_BYTES, NUMBER, safe_part, safe_text, shortened, slug
 
 
@@ -23,13 +24,13 @@ class Source:
     """What the name of one image is made from.
 
     Attributes:
-        record: of the image.
+        record: the row of the image.
         index: place of the image among those saved together, from 1 on.
         prefix: start of the names; may name subfolders.
         now: when they are saved.
     """
 
-    record: Record
+    record: Row
     index: int
     prefix: str
     now: datetime
@@ -101,6 +102,12 @@ def _source_name(source: Source) -> str:
     return stem + (frame or "").replace("#", "_")
 
 
+def _record(source: Source) -> Record:
+    """Of an image of ours: `fill` lets no other come here."""
+    assert isinstance(source.record, Record)
+    return source.record
+
+
 FIELDS = {
     "prefix": _Field(lambda s: s.prefix, "", re.compile(""), "nothing"),
     "number": _number(lambda s: 0),
@@ -111,14 +118,18 @@ FIELDS = {
     "prompt": _text(lambda s: slug(s.record.request.prompt) or "no-prompt", 40),
     "width": _number(lambda s: s.record.request.width),
     "height": _number(lambda s: s.record.request.height),
-    "steps": _number(lambda s: s.record.request.num_inference_steps),
-    "cfg": _text(lambda s: f"{s.record.request.guidance_scale:g}", 12),
-    "sampler": _text(lambda s: s.record.request.scheduler.partition(":")[0], 40),
-    "scheduler": _text(lambda s: s.record.request.scheduler.partition(":")[2], 40),
-    "model": _text(lambda s: s.record.model.name, 40),
+    "steps": _number(lambda s: _record(s).request.num_inference_steps),
+    "cfg": _text(lambda s: f"{_record(s).request.guidance_scale:g}", 12),
+    "sampler": _text(lambda s: _record(s).request.scheduler.partition(":")[0], 40),
+    "scheduler": _text(lambda s: _record(s).request.scheduler.partition(":")[2], 40),
+    "model": _text(lambda s: _record(s).model.name, 40),
     "identity": _text(lambda s: s.record.identity, 12),
     "date": _Field(lambda s: s.now, "%Y-%m-%d", _DATE, "%Y-%m-%d_%H-%M-%S"),
 }
+
+
+#: Of them, what only a record of ours says.
+_RECORDED = frozenset({"steps", "cfg", "sampler", "scheduler", "model", "identity"})
 
 
 class NameTemplate:
@@ -161,8 +172,9 @@ class NameTemplate:
         """The name of one image.
 
         Raises:
-            OutputError: it would be too long.
+            OutputError: it would be too long, or takes what is not known of the image.
         """
+        self._check_known(source.record)
         parts: list[list[tuple[str, bool]]] = [[]]
         number = None
         for literal, name, spec in self._pieces:
@@ -184,6 +196,18 @@ class NameTemplate:
             raise self._refused(f"names of at most {MOST_BYTES} bytes", f"for {last[:40]}…")
         before, _, after = last.partition(NUMBER)
         return FileName("/".join(folders), before, number, after)
+
+    def _check_known(self, row: Row) -> None:
+        if not isinstance(row, ToldRow):
+            return
+        unknown = _RECORDED if row.request.seed is not None else _RECORDED | {"seed"}
+        for _, name, _ in self._pieces:
+            if name in unknown:
+                raise OutputError(
+                    "in file_name what is known of images without rows",
+                    f"{self._text!r} with {{{name}}}",
+                    "Wire rows, or seeds for {seed}; or take it out.",
+                )
 
     def _check(self, literal: str, name: str | None, spec: str) -> None:
         if safe_text(literal, keep="/") != literal:

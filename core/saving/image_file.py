@@ -23,6 +23,7 @@ from ..errors import NotOurs, OutputError
 from ..images.files import open_image
 from ..request.parameters import parameters
 from ..request.record import KEY, Record
+from ..request.row import Row
 from ..whole_files import write_whole
 from .texts import png_info, texts_in
 from .writer import FORMATS, encode
@@ -57,16 +58,17 @@ def save(image: GeneratedImage, path: str | Path) -> Path:
     return path
 
 
-def file_texts(record: Record, graph: Mapping[str, Any]) -> dict[str, str]:
+def file_texts(record: Row, graph: Mapping[str, Any]) -> dict[str, str]:
     """The texts of an image file by name, the more important ones first.
 
     Args:
-        record: of the image.
+        record: the row of the image; of one that is not ours, no record is written.
         graph: ComfyUI's entries by name (`prompt`, `workflow`); empty where there was none.
     """
     # No file can hold half a character, which names of files may; the record has it as an escape.
     readable = parameters(record).encode("utf-8", "replace").decode()
-    own = {KEY: record.to_json(), "parameters": readable}
+    own = {KEY: record.to_json()} if isinstance(record, Record) else {}
+    own["parameters"] = readable
     return own | {name: json.dumps(value) for name, value in graph.items() if name not in own}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import BatchSDXLError
-from ..request.record import Record
+from ..request.row import Row
 from .file_names import FileName
 from .image_file import read_record
 from .new_files import unwritten
@@ -29,13 +29,13 @@ class Place(NamedTuple):
         folder: need not be there.
         name: the image's.
         suffix: ending of the file.
-        record: of the image.
+        record: the row of the image.
     """
 
     folder: Path
     name: FileName
     suffix: str
-    record: Record
+    record: Row
 
     def file(self, number: int) -> str:
         """The file's name with a number."""

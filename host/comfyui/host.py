@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.engine.progress import Pace
-from ...core.errors import ModelNotFound, OutOfMemory
+from ...core.errors import BatchSDXLError, ModelNotFound, OutOfMemory
 from ...core.store.chosen import chosen_store
+from ...core.whole_files import write_beside
 from ...core.wording import meant
 from ..base import EXAMPLES, Host, ProgressDisplay
 from ..roots import resolve
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from ...core.engine.backend import Backend
     from ...core.models.model import Model
     from ...core.store.store import ImageStore
+    from ..gallery import GalleryFolders
 
 #: What ComfyUI's folders of a kind hold.
 _KINDS = {
@@ -27,6 +31,13 @@ _KINDS = {
     "loras": "a LoRA",
     "embeddings": "a textual inversion",
 }
+
+
+#: Signs that HTML has a use for -> others that look like them.
+_LIKE = str.maketrans({"'": "’", '"': "”", "=": "＝", "/": "∕", "<": "‹", ">": "›", "&": "＆"})  # noqa: RUF001
+
+#: What seeds are drawn by, unless an earlier server has left its own.
+_SECRET = secrets.token_hex(16)
 
 
 class ComfyHost(Host):
@@ -50,11 +61,33 @@ class ComfyHost(Host):
 
         return Path(folder_paths.get_temp_directory())
 
-    def store(self) -> ImageStore | None:
-        """A folder in ComfyUI's user folder, unless another was chosen."""
+    def galleries(self) -> GalleryFolders:
+        """Pictures in the folder for previews, lists in ComfyUI's user folder."""
         import folder_paths
 
-        return chosen_store(Path(folder_paths.get_user_directory()) / "batch_sdxl" / "store")
+        from ..gallery import GalleryFolders
+
+        temp = Path(folder_paths.get_temp_directory())
+        return GalleryFolders(temp / "batch_sdxl", _own_folder() / "galleries")
+
+    def store(self) -> ImageStore | None:
+        """A folder in ComfyUI's user folder, unless another was chosen."""
+        return chosen_store(_own_folder() / "store")
+
+    def draw_origin(self) -> str:
+        """A secret in ComfyUI's user folder, so that draws outlive the server."""
+        path = _own_folder() / "draws"
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_beside(path, _SECRET.encode())
+            return path.read_text("ascii")
+        return _SECRET  # a folder that cannot be written costs no more than that
+
+    def blocked(self) -> Any:
+        """ComfyUI's own mark for it."""
+        from comfy_execution.graph import ExecutionBlocker
+
+        return ExecutionBlocker(None)
 
     def show(self, node_id: str, ui: dict[str, list[str]]) -> None:
         """An event of the pack's own, to the browser that started the run."""
@@ -184,6 +217,12 @@ class ComfyHost(Host):
 
         return not args.disable_metadata
 
+    def spelled(self, error: BatchSDXLError) -> str:
+        """Without signs that ComfyUI's panel of errors shows as `&amp;amp;apos;` and the like."""
+        text = re.sub(r"(?<!\w)'([^']*)'", "‘\\1’", str(error))  # noqa: RUF001
+        text = re.sub(r'"([^"]*)"', "“\\1”", text)
+        return text.translate(_LIKE)
+
     def check_cancelled(self) -> None:
         """Stop if Cancel was pressed.
 
@@ -201,6 +240,13 @@ class ComfyHost(Host):
     ) -> ProgressDisplay:
         """ComfyUI's progress bar, and text and preview on the node."""
         return ComfyProgress(total_steps, Pace(total_steps, total_images, kept), node_id)
+
+
+def _own_folder() -> Path:
+    """What the pack keeps."""
+    import folder_paths
+
+    return Path(folder_paths.get_user_directory()) / "batch_sdxl"
 
 
 def not_there(kind: str, name: str, folders: Sequence[Path], names: Iterable[str]) -> ModelNotFound:

@@ -16,7 +16,11 @@ PERIOD = 0.5
 
 
 class ComfyProgress(ProgressDisplay):
-    """What a person sees of a run; every update is also a place where Cancel stops it."""
+    """What a person sees of a run.
+
+    No update is a place where Cancel stops it: a run that has finished images in hand would lose
+    them. Whoever runs asks `check_cancelled` where there are none.
+    """
 
     def __init__(self, total_steps: int, pace: Pace, node_id: str) -> None:
         """Start a bar of that many steps.
@@ -37,20 +41,19 @@ class ComfyProgress(ProgressDisplay):
         self._told = 0.0
 
     def update(self, steps: int, images: int, sheet: Image | None = None) -> None:
-        """Move the bar; show the text now and then, and a preview if there is one.
+        """Move the bar; show the text now and then, and a preview if there is one."""
+        import comfy.model_management as manager
 
-        Raises:
-            comfy.model_management.InterruptProcessingException: the user pressed Cancel.
-        """
-        # No limit of size: the sheet has its own.
-        self._bar.update_absolute(steps, preview=sheet and ("JPEG", sheet, None))
+        try:
+            # No limit of size: the sheet has its own.
+            self._bar.update_absolute(steps, preview=sheet and ("JPEG", sheet, None))
+        except manager.InterruptProcessingException:
+            manager.interrupt_current_processing()  # the bar has taken it back by raising
         self._pace.update(steps)
         now = time.monotonic()
         if now - self._told >= PERIOD:
             self._told = now
             self.end(self._pace.describe(images))
-        # Newer ComfyUI throttles the bar and with it its own check.
-        check_cancelled()
 
     def end(self, text: str) -> None:
         """Text on the node."""

@@ -16,7 +16,7 @@ export async function launch(url, renderer) {
     args: ["--no-sandbox", "--disable-gpu"],
   });
   const page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(120_000);
   const errors = [];
   page.on("pageerror", ({ stack }) => {
     // The front end has errors of its own.
@@ -40,6 +40,11 @@ export async function launch(url, renderer) {
 /** Opens the front end, and waits until our nodes are there. */
 export async function open(page, url) {
   await page.goto(url, { waitUntil: "domcontentloaded" });
+  await ready(page);
+}
+
+/** Waits until the front end has our nodes. */
+export async function ready(page) {
   await page.waitForFunction(
     () =>
       window.app?.extensionManager &&

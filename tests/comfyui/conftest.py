@@ -1,5 +1,6 @@
 """A real ComfyUI: COMFYUI_DIR is its checkout, COMFYUI_PYTHON its interpreter."""
 
+import io
 import json
 import os
 import shutil
@@ -47,7 +48,7 @@ class ComfyUI:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self.log = base / "comfyui.log"
-        command = [
+        self._command = [
             os.environ.get("COMFYUI_PYTHON", sys.executable),
             "main.py",
             *(["--cpu"] if cpu else []),
@@ -56,11 +57,19 @@ class ComfyUI:
             *("--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch"),
             *flags,
         ]
+        self.start()
+
+    def start(self) -> None:
+        """Start it, for the first time or once more."""
         # Bits on a CPU depend on the number of threads.
         environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, cwd=os.environ["COMFYUI_DIR"], stdout=log, stderr=log, env=environment
+                self._command,
+                cwd=os.environ["COMFYUI_DIR"],
+                stdout=log,
+                stderr=log,
+                env=environment,
             )
         self._wait()
 
@@ -78,6 +87,11 @@ class ComfyUI:
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:
             return json.load(answer)
+
+    def fetch(self, url: str) -> io.BytesIO:
+        """A file of the server."""
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return io.BytesIO(answer.read())
 
     def post(self, path: str, body: Any) -> tuple[int, Any]:
         request = urllib.request.Request(

@@ -4,7 +4,7 @@
 // the person saw after each thing done.
 
 import { readFileSync } from "node:fs";
-import { ended, launch, open } from "./browser.mjs";
+import { ended, launch, open, ready } from "./browser.mjs";
 
 const [url, file, renderer] = process.argv.slice(2);
 const graph = JSON.parse(readFileSync(file, "utf8"));
@@ -26,6 +26,10 @@ try {
   await tiles.nth(1).click();
   await tiles.nth(2).click();
   seen.afterClicks = await look();
+  for (const key of ["Delete", "Backspace", "x", "Control+c", "Control+x", "Control+b"]) {
+    await press(key);
+  }
+  seen.afterKeys = await look();
   seen.secondRun = await run();
   seen.afterSecondRun = await look();
 
@@ -63,6 +67,15 @@ try {
   await shown(4);
   seen.afterLoad = await look();
 
+  await page.reload({ waitUntil: "domcontentloaded" });
+  await ready(page);
+  await page.evaluate(async (graph) => {
+    await window.app.loadGraphData(graph);
+  }, seen.afterLoad.graph);
+  await center();
+  await shown(4);
+  seen.afterReload = await look();
+
   await tiles.nth(0).click();
   seen.afterLastClick = await look();
   await press("Control+z");
@@ -85,11 +98,17 @@ async function draw() {
     for (const node of window.app.graph._nodes) {
       node.pos = node.comfyClass === "BatchSDXL_SelectImages" ? [0, 0] : [-900, 300 * node.id];
     }
+  }, graph);
+  await center();
+}
+
+async function center() {
+  await page.evaluate(() => {
     const { ds, canvas } = window.app.canvas;
     ds.scale = 1;
     ds.offset = [canvas.clientWidth / 2 - 200, 150];
     window.app.graph.setDirtyCanvas(true, true);
-  }, graph);
+  });
   await page.locator(".batch-sdxl-gallery").waitFor();
 }
 
@@ -118,6 +137,7 @@ async function look() {
     const all = [...document.querySelectorAll(".batch-sdxl-tile")];
     const node = window.app.graph._nodes.find((n) => n.comfyClass === "BatchSDXL_SelectImages");
     return {
+      nodes: window.app.graph._nodes.filter(({ mode }) => mode === 0).length,
       pick: node.widgets.find(({ name }) => name === "pick").value,
       names: all.map((tile) => tile.querySelector(".batch-sdxl-name").textContent),
       prompts: all.map((tile) => tile.querySelector(".batch-sdxl-prompt").textContent),
@@ -125,6 +145,7 @@ async function look() {
       focused: all.indexOf(document.activeElement) + 1,
       status: document.querySelector(".batch-sdxl-status").textContent,
       values: node.serialize().widgets_values,
+      graph: JSON.parse(JSON.stringify(window.app.graph.serialize())),
     };
   });
 }

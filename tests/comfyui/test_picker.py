@@ -44,18 +44,23 @@ def test_what_is_clicked_is_what_is_saved(
     assert seen["before"]["names"] == []
     assert "Run the workflow" in seen["before"]["status"]
 
-    # Nothing picked: the run stops, and shows what there is.
-    assert seen["firstRun"] == "execution_error"
+    # Nothing picked: the run shows what there is, and leaves out what comes after.
+    assert seen["firstRun"] == "execution_success"
     first = seen["afterFirstRun"]
+    assert first["status"] == "Click the images to keep, then run again."
     assert first["names"] == [f"#{k} · seed {seed}" for k, seed in enumerate(SEEDS, 1)]
     assert first["prompts"] == PROMPTS
     assert first["picked"] == []
 
     assert seen["afterClicks"]["pick"] == "#2, #3"
     assert seen["afterClicks"]["picked"] == [2, 3]
+    # Keys do nothing to the graph: no node is gone, muted, or there twice.
+    for what in ("nodes", "pick", "picked", "focused"):
+        assert seen["afterKeys"][what] == seen["afterClicks"][what]
     assert seen["secondRun"] == "execution_success"
     assert seen["afterSecondRun"]["picked"] == [2, 3]
-    assert seen["afterSecondRun"]["values"] == ["#2, #3"]
+    pick, batch = seen["afterSecondRun"]["values"]
+    assert (pick, len(batch)) == ("#2, #3", 16)
     files = sorted((comfyui.base / "output" / "picked").glob(f"{renderer}_*.png"))
     records = []
     for path in files:
@@ -73,6 +78,7 @@ def test_what_is_clicked_is_what_is_saved(
         "afterLargeView": ("#1, #3, #4", [1, 3, 4]),
         "afterEdit": ('"dog"', [2, 4]),
         "afterLoad": ('"dog"', [2, 4]),
+        "afterReload": ('"dog"', [2, 4]),
         "afterLastClick": ("#1, #2, #4", [1, 2, 4]),
         "afterUndo": ('"dog"', [2, 4]),
     }

@@ -49,7 +49,7 @@ test("seeds are read without loss", () => {
 
 test("what a run would refuse is told, and what comes before it is still marked", () => {
   const problems = {
-    "": "Nothing is picked",
+    "": "",
     "#1, #6": "“#6” is not there",
     "#1, the second": "“the second” cannot be read",
     "#1, seed 4": "“seed 4” is not there",
