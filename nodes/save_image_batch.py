@@ -141,10 +141,10 @@ class SaveImageBatch(BatchNode):
     ) -> dict[str, Any]:
         """Write the files."""
         pictures = from_batches(images)
-        rows_of(rows, {"images": pictures})
+        records = rows_of(rows, {"images": pictures})
         saving = self.begin(rows, **settings)
         for index, picture in enumerate(pictures):
-            saving.take(index, picture)
+            saving.take(index, picture, records[index])
         return saving.end()
 
     def begin(
@@ -252,7 +252,7 @@ class Saving:
             quality=quality,
             completes=host.current().completes_files(),
         )
-        self._places = places
+        self._rows = [one.record for one in places]
         self._form = form
         self._paged = list(dict.fromkeys(one.folder for one in places)) if page and says else []
         self._no_page = page and not says
@@ -269,14 +269,16 @@ class Saving:
         """Indices of images, as they are made, that need not come: their files are there."""
         return self._writer.finished()
 
-    def take(self, index: int, picture: torch.Tensor) -> None:
+    def take(self, index: int, picture: torch.Tensor, row: Record) -> None:
         """Write one image.
 
         Args:
             index: of its row.
             picture: (H, W, C) float32; what is not in 0..1 is saved as black or white.
+            row: what it was made from; with other numerics, maybe, than was planned.
         """
-        self._writer.write(index, _rounded(picture, self._form))
+        self._rows[index] = row
+        self._writer.write(index, _rounded(picture, self._form), row)
 
     def end(self) -> dict[str, Any]:
         """Write the page, say what is left out, and hand out what was written."""
@@ -285,7 +287,7 @@ class Saving:
         _tell(self._writer.left_out, len(files), self._no_page, self._node_id)
         ui = {
             "images": [ui_entry(file) for file in files],
-            "batch_sdxl": [self._places[i].record.to_json() for i in sorted(self._writer.files)],
+            "batch_sdxl": [self._rows[i].to_json() for i in sorted(self._writer.files)],
         }
         return {"ui": ui, "result": ([str(file) for file in files],)}
 
