@@ -119,7 +119,7 @@ class Crew:
         self._patience = Patience(self._limits)
         self._work: Work | None = None
         self._looked = -_LOOK
-        self._listened = self._told = self._alive = clock()
+        self._listened = self._minded = self._told = self._alive = clock()
         self._grow()
 
     def numerics(self, check: Callable[[], None]) -> dict[str, Any]:
@@ -357,6 +357,9 @@ class Crew:
         return {number for number, hand in self._hands.items() if hand.was_ready}
 
     def _find_stuck(self) -> None:
+        if self._listened - self._minded < _NEWS:
+            return
+        self._minded = self._listened
         for hand in list(self._hands.values()):
             silent = self._listened - hand.heard
             if hand.state == "loading":

@@ -41,16 +41,20 @@ class Patience:
         """Nothing is known yet."""
         self._limits = limits
         self._seen: deque[float] = deque(maxlen=_PIECES)
+        self._usual: float | None = None
 
     def took(self, cost: float, seconds: float) -> None:
         """Take note of a finished piece, of that cost in all."""
         self._seen.append(seconds / cost)
+        self._usual = None
 
     def of(self, piece: Piece) -> float:
         """Seconds of silence that are usual in a piece, and many more."""
         if not self._seen:
             return self._limits.start
-        usual = median(self._seen) * piece.cost * max(1, len(piece.indices))
+        if self._usual is None:
+            self._usual = median(self._seen)
+        usual = self._usual * piece.cost * max(1, len(piece.indices))
         return max(self._limits.silence, self._limits.factor * usual)
 
 

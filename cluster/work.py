@@ -76,6 +76,7 @@ class Work:
         """
         self.queues = [queue for queue in queues if queue.indices]
         self._fresh = deque(self.queues)
+        self._left = sum(len(queue.indices) for queue in self.queues)
         self._again: list[Piece] = []
         self._unexplained: set[Piece] = set()
         self._fail = fail
@@ -97,10 +98,10 @@ class Work:
         if not self._fresh or self._suspected(worker) >= TRIES:
             return None
         queue = self._fresh[0]
-        left = sum(len(one.indices) for one in self._fresh)
-        if ahead and left <= workers * queue.lanes:
+        if ahead and self._left <= workers * queue.lanes:
             return None
-        size = min(len(queue.indices), _size(left, workers, queue.lanes))
+        size = min(len(queue.indices), _size(self._left, workers, queue.lanes))
+        self._left -= size
         taken = [queue.indices.popleft() for _ in range(size)]
         if not queue.indices:
             self._fresh.popleft()
