@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..core.errors import MissingPackage, NoWorkers
+from ..core.errors import InvalidRequest, MissingPackage, NoWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,9 +126,20 @@ class RayCluster:
         vae_tile: int | None = None,
         unrounded: bool = False,
     ) -> ClusterEngine:
-        """An engine with the words of `Engine`; see `ClusterEngine`."""
+        """An engine with the words of `Engine`; see `ClusterEngine`.
+
+        Raises:
+            InvalidRequest: it is another program's model.
+        """
+        from ..core.models.model import Model
         from .engine import ClusterEngine
 
+        if not isinstance(model, Model):
+            raise InvalidRequest(
+                "a model of Load SDXL, which workers can load too",
+                f"one of another program, {type(model).__name__}",
+                "Load it by Load SDXL, or run without workers.",
+            )
         return ClusterEngine(model, self, geometry=geometry, vae_tile=vae_tile, unrounded=unrounded)
 
     def crew(self, model: Model) -> Crew:

@@ -120,4 +120,3 @@ def expected(tiny_folder: Path, requests: list[ImageRequest]) -> Images:
         }
     finally:
         torch.set_num_threads(threads)
-

@@ -47,7 +47,9 @@ class Faulty(Worker):
             threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGKILL)).start()
         if self._has("hang_once") and self._first():
             time.sleep(1000)
-        if self._has("full"):  # as Ray fails where it has no room for what is made
+        if (
+            self._has("full_once") and self._first()
+        ):  # as Ray fails where it has no room for what is made
             raise OSError("no space")
         if self._has("fails"):
             yield Trouble.of(RuntimeError("a broken GPU"))

@@ -81,7 +81,7 @@ def test_a_worker_that_hangs_is_replaced(
 def test_a_worker_whose_object_store_is_full_is_helped(
     shared: "Run", requests: list[ImageRequest], expected: Images
 ) -> None:
-    inject(full=1, slow=2)
+    inject(full_once=1)
     assert shared.make(requests) == expected
     assert shared.says("failed: Expected an image from a worker, got OSError: no space")
 
