@@ -132,8 +132,8 @@ def _simulate(workers: int, images: int, lost: float) -> None:
     spent, took = time.process_time() - cpu, lines.now - begin
     ideal = images / sum(1 / pace for pace in lines._pace.values())
     print(
-        f"{workers} workers, {seen} images, {lines.losses} workers lost: {took:.0f} s of their time, "
-        f"{ideal:.0f} s if none ever waited ({ideal / took:.1%}); the driver took "
+        f"{workers} workers, {seen} images, {lines.losses} workers lost: {took:.0f} s of their "
+        f"time, {ideal:.0f} s if none ever waited ({ideal / took:.1%}); the driver took "
         f"{1e6 * spent / images:.0f} us of its own for an image"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,6 +12,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from .worker import Trouble, Worker
+
+#: Seconds between two looks at what workers said, for each worker: a fifth for a thousand.
+_PAUSE = 2e-4
 
 
 class Heard(NamedTuple):
@@ -56,6 +60,7 @@ class Lines:
         self._actors: dict[int, Any] = {}
         self._calls: dict[int, deque[Any]] = {}
         self._starts = 0
+        self._asked = 0.0
 
     def start(self, worker: int) -> None:
         """Start a worker, as soon as the cluster has room for it."""
@@ -96,6 +101,11 @@ class Lines:
         if not oldest:
             return
         waiting = list(oldest)
+        # Ray looks at each of them: so that of many more than one has something to say.
+        pause = self._asked + _PAUSE * len(waiting) - time.monotonic()
+        if pause > 0:
+            time.sleep(pause)
+        self._asked = time.monotonic()
         ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)
         if not ready:
             ready, _ = ray.wait(waiting, num_returns=1, timeout=seconds, fetch_local=False)

@@ -134,12 +134,14 @@ def test_other_numerics_may_be_allowed_and_are_in_the_record(
     assert run.says("gives images of its own: threads")
 
 
-def test_another_model_is_refused(
+def test_workers_that_cannot_be_used_are_named(
     start: Start, requests: list[ImageRequest], expected: Images
 ) -> None:
-    with start(other_model=2) as run:
+    with start(Options(workers=3, cpus=1), other_model=2, never_starts=3, slow=1) as run:
         assert run.make(requests) == expected
+        assert run.make(requests) == expected  # with the worker that is there
     assert run.says("its model is another: SHA-256")
+    assert run.says("Worker 3 is lost and started again")
 
 
 def test_a_run_without_workers_says_what_is_missing(
@@ -150,14 +152,6 @@ def test_a_run_without_workers_says_what_is_missing(
     assert "the 20 images that are missing: 1-20" in caught.value.expected
     assert "worker 1" in caught.value.got
     assert "worker 2" in caught.value.got
-
-
-def test_a_worker_that_never_starts_is_left_out(
-    start: Start, requests: list[ImageRequest], expected: Images
-) -> None:
-    with start(never_starts=2, slow=1) as run:
-        assert run.make(requests) == expected
-        assert run.make(requests) == expected  # with the workers that are there
 
 
 def test_weights_are_sent_once_a_node(
@@ -171,7 +165,7 @@ def test_weights_are_sent_once_a_node(
         assert run.make(requests) == expected
         (folder,) = (p for p in (own_cache / "batch-sdxl" / "weights").iterdir() if p.is_dir())
         times = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
-        assert {p.name for p in times} >= {"model_index.json", "vocab.json"}
+        assert "model_index.json" in {p.name for p in times}
     with start(options) as run:
         assert run.make(requests[:4]) == {i: expected[i] for i in range(4)}
     assert {p: p.stat().st_mtime_ns for p in times} == times
