@@ -142,8 +142,8 @@ class RayCluster:
             )
         return ClusterEngine(model, self, geometry=geometry, vae_tile=vae_tile, unrounded=unrounded)
 
-    def crew(self, model: Model) -> Crew:
-        """The workers with a model; one crew is there at a time, since it fills the GPUs."""
+    def crew(self, model: Any) -> Crew:
+        """The workers with a `Model`; one crew is there at a time, since it fills the GPUs."""
         from .crew import Crew
         from .lines import Lines
         from .pace import Limits

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Cluster(Protocol):
     """What an engine asks of the cluster."""
 
-    def crew(self, model: Model) -> Crew:
+    def crew(self, model: Any) -> Crew:
         """The workers with a model."""
 
     def put(self, value: Any) -> Any:

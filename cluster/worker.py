@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..core import errors
 from ..core.errors import BatchSDXLError, FailedImage
 from ..core.models.spec import ModelSpec
+from ..core.request.named import Named
 from ..core.user_cache import user_cache
 
 if TYPE_CHECKING:
@@ -68,9 +69,10 @@ class Trouble(NamedTuple):
     @classmethod
     def of(cls, error: BaseException) -> Trouble:
         """The one that was met here."""
-        own = isinstance(error, BatchSDXLError)
-        text = str(error).partition("\n")[0]
-        return cls(type(error).__name__, error.args if own else (text,))
+        kind = type(error).__name__
+        if isinstance(error, BatchSDXLError):
+            return cls(kind, (error.expected, error.got, error.action))
+        return cls(kind, (str(error).partition("\n")[0],))
 
     def error(self) -> BatchSDXLError:
         """The error again."""
@@ -218,7 +220,7 @@ class Worker:
 
     def _whole(self, request: SizedRequest, task: Task) -> SizedRequest:
         """The request with the pixels of its input image."""
-        if request.image is None:
+        if not isinstance(request.image, Named):
             return request
         from ..core.images.source import SourceImage
 

@@ -68,13 +68,11 @@ def start(local_ray: None, tiny_folder: Path) -> Start:
     """Opens a `Run`, with faults: `with start(kill_once=1) as run`."""
 
     @contextmanager
-    def opened(
-        options: Options | None = None, limits: dict[str, float] | None = None, **faults: Any
-    ) -> Iterator[Run]:
+    def opened(options: Options | None = None, **faults: Any) -> Iterator[Run]:
         inject(**faults)
         told: list[str] = []
         chosen = options or Options(workers=2, cpus=1)
-        with RayCluster(chosen, told.append, kind=Faulty, **limits or {}) as cluster:
+        with RayCluster(chosen, told.append, kind=Faulty) as cluster:
             yield Run(tiny_folder, cluster, told)
 
     return opened

@@ -40,10 +40,15 @@ def test_input_images_are_sent_once(shared: "Run", monkeypatch: pytest.MonkeyPat
         ImageRequest(prompt="p", seed=seed, num_inference_steps=2, strength=0.5, image=pixels)
         for seed in range(8)
     ]
-    sent = []
+    sent: list[tuple[int, ...]] = []
     cluster: Any = shared.engine._cluster
     keep = cluster.put
-    monkeypatch.setattr(cluster, "put", lambda value: sent.append(value.shape) or keep(value))
+
+    def put(value: Any) -> Any:
+        sent.append(value.shape)
+        return keep(value)
+
+    monkeypatch.setattr(cluster, "put", put)
     made = shared.make(requests)
     assert sent == [(64, 64, 3)]
     assert len({pixels for pixels, _ in made.values()}) == 8
@@ -100,7 +105,7 @@ def test_a_worker_that_always_fails_is_left_out(
 
 def test_a_run_that_is_given_up_ends_its_work(shared: "Run", requests: list[ImageRequest]) -> None:
     inject(slow="all")
-    images = shared.engine.generate(requests)
+    images: Any = shared.engine.generate(requests)
     next(images)
     images.close()
     before = len(notes())
@@ -176,7 +181,7 @@ def test_no_more_waits_in_the_object_store_than_was_agreed(local_ray: None) -> N
     lines.start(1)
     count = 120  # of 3 MB each: more than there is room for
     lines.stream(1, "make", count, title="a fountain", most=4)
-    seen = []
+    seen: list[int] = []
     while True:
         for heard in lines.listen(10):
             if heard.kind == "end":
