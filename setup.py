@@ -2,6 +2,6 @@
 
 from setuptools import find_packages, setup
 
-INSIDE = find_packages(include=["core*", "headless*", "host*", "nodes*"])
+INSIDE = find_packages(include=["cluster*", "core*", "headless*", "host*", "nodes*"])
 
 setup(packages=["batch_sdxl", *(f"batch_sdxl.{name}" for name in INSIDE)])

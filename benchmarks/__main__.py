@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import compare, endurance, gpu, preview, reproducibility
+from . import compare, endurance, gpu, preview, reproducibility, workers
 
 COMMANDS = {
     "compare": compare,
@@ -14,6 +14,7 @@ COMMANDS = {
     "gpu": gpu,
     "preview": preview,
     "reproducibility": reproducibility,
+    "workers": workers,
 }
 
 

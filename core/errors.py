@@ -12,9 +12,10 @@
     ├── FailedImage         an image came out as what are no numbers
     ├── OutputError         a finished image cannot be written
     ├── MissingPackage      a Python package is not there, or too old
+    ├── NoWorkers           none of a cluster's workers can go on
     └── OutOfMemory         the device has not enough for the model or the images
 
-All but the last four and ModelNotFound are also ValueErrors; OutOfMemory is also a MemoryError.
+All but the last five and ModelNotFound are also ValueErrors; OutOfMemory is also a MemoryError.
 """
 
 from __future__ import annotations
@@ -84,6 +85,10 @@ class OutputError(BatchSDXLError):
 
 class MissingPackage(BatchSDXLError):
     """A Python package is not there, or too old."""
+
+
+class NoWorkers(BatchSDXLError):
+    """None of a cluster's workers can go on."""
 
 
 class Way(NamedTuple):

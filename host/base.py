@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..core.engine.backend import Backend
+    from ..core.engine.engine import Engine
     from ..core.models.model import Model
+    from ..core.numerics import Geometry
     from ..core.store.store import ImageStore
     from .gallery import GalleryFolders
 
@@ -111,6 +113,26 @@ class Host:
             "another program",
             "Run it there, or load the model with Load SDXL.",
         )
+
+    def engine(
+        self,
+        model: Model | Backend,
+        *,
+        geometry: Geometry | None,
+        vae_tile: int | None,
+        unrounded: bool,
+    ) -> Engine:
+        """What makes images of a model; another one where others make them.
+
+        Args:
+            model: of Load SDXL or Apply LoRA.
+            geometry: as of `Engine`.
+            vae_tile: likewise.
+            unrounded: whether images are wanted as decoded.
+        """
+        from ..core.engine.engine import Engine
+
+        return Engine(model, geometry=geometry, vae_tile=vae_tile)
 
     @contextmanager
     def holding(self, model: Model | Backend, memory: int) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ class Rendering:
             title: what is made, for the person.
             node_id: that the person sees it on.
         """
-        self.rows = rows
+        self.rows = list(rows)
         self.failures: dict[int, FailedImage] = {}
         self._engine = engine
         self._requests = requests
@@ -162,6 +163,7 @@ class Rendering:
             ):
                 index = places[image.index]
                 own = image.decoded.numpy() if self._unrounded else image.pixels
+                self._note(index, image.record)
                 self._store.put(self.rows[index], own)
                 display.finish(index, own)
                 del self._left[index]
@@ -171,6 +173,12 @@ class Rendering:
     def _done(self) -> int:
         """How many images are there, or failed."""
         return len(self.rows) - len(self._left)
+
+    def _note(self, index: int, made: Record) -> None:
+        """Keep what an image was made with where it is not what was planned, as others may."""
+        planned = self.rows[index]
+        if made.identity != planned.identity:
+            self.rows[index] = replace(planned, numerics=made.numerics, identity=made.identity)
 
     def _fail(self, index: int, error: FailedImage) -> None:
         self.failures[index] = error

@@ -115,8 +115,8 @@ class Takes(Protocol):
     def finished(self) -> set[int]:
         """Places of images that need not come, if they come as they are made."""
 
-    def take(self, index: int, picture: torch.Tensor) -> None:
-        """Take the image of a place, (H, W, C) float32."""
+    def take(self, index: int, picture: torch.Tensor, row: Record) -> None:
+        """Take the image of a place, (H, W, C) float32, and what it was made from."""
 
     def end(self) -> dict[str, Any]:
         """The results of the node."""

@@ -19,6 +19,7 @@ from ..core.request.text import EMPTY_NEGATIVES
 from ..core.samplers.spacings import SPACINGS
 from ..core.samplers.table import SAMPLERS
 from ..core.wording import counted
+from ..host import host
 from ..host.batches import from_batches
 from ..host.paths import find_input
 from ..host.rendering import ON_ERROR, Rendering
@@ -342,7 +343,6 @@ class BatchGenerate(BatchNode):
             planned: of `plan`, if that was asked before.
             **inputs: all others, for `plan`.
         """
-        from ..core.engine.engine import Engine
         from ..core.numerics import Geometry
 
         _check_single(
@@ -351,7 +351,9 @@ class BatchGenerate(BatchNode):
         batch = self.plan(**inputs) if planned is None else planned
         tile = vae_tile[0] or None
         geometry = Geometry(rows_per_call[0], tile) if rows_per_call[0] else None
-        engine = Engine(model[0], geometry=geometry, vae_tile=tile)
+        engine = host.current().engine(
+            model[0], geometry=geometry, vae_tile=tile, unrounded=unrounded[0]
+        )
         requests = [engine.with_size(request) for request in batch.requests]
         rows = [
             replace(row, refined_from=one.origin) if one.origin else row

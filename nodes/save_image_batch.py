@@ -279,7 +279,7 @@ class Saving:
             quality=quality,
             completes=host.current().completes_files(),
         )
-        self._places = places
+        self._rows = [one.record for one in places]
         self._form = form
         self._paged = list(dict.fromkeys(one.folder for one in places)) if page and says else []
         self._no_page = page and not says
@@ -296,21 +296,23 @@ class Saving:
         """Indices of images, as they are made, that need not come: their files are there."""
         return self._writer.finished()
 
-    def take(self, index: int, picture: torch.Tensor) -> None:
+    def take(self, index: int, picture: torch.Tensor, row: Row | None = None) -> None:
         """Write one image.
 
         Args:
             index: of its row.
             picture: (H, W, C) float32; what is not in 0..1 is saved as black or white.
+            row: what it was made from, if not as planned: numerics may be others.
         """
-        self._writer.write(index, _rounded(picture, self._form))
+        self._rows[index] = row or self._rows[index]
+        self._writer.write(index, _rounded(picture, self._form), self._rows[index])
 
     def end(self) -> dict[str, Any]:
         """Write the page, say what is left out, and hand out what was written."""
         self._write_pages()
         files = self.files
         _tell(self._writer.left_out, len(files), self._no_page, self._node_id)
-        rows = [self._places[index].record for index in sorted(self._writer.files)]
+        rows = [self._rows[index] for index in sorted(self._writer.files)]
         ui = {
             "images": [ui_entry(file) for file in files],
             KEY: [row.to_json() for row in rows if isinstance(row, Record)],

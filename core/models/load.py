@@ -44,7 +44,7 @@ def load_model(
         spec: of a model, or the name or path of one alone. The spec of a model that was loaded
             makes it again, LoRAs included.
         home: where its weights lie until the program that runs it moves them to the device; None
-            for the device itself.
+            for the device itself; `meta` for nowhere, where it is to be described only.
         **changes: attributes of `ModelSpec`, in place of the spec's: `dtype="bf16"`, `vae=path`. A
             dtype and a device may be torch's own. A dtype of `auto` is fp16 on CUDA, in which
             SDXL's weights are published and which has three bits more than bf16; elsewhere fp32,
@@ -146,7 +146,7 @@ def dtype_word(dtype: torch.dtype) -> str:
 def _load(path: Path, spec: ModelSpec, home: str | torch.device | None) -> Model:
     """The model of a spec without its LoRAs and embeddings, from the file or folder it names."""
     device, dtype = torch.device(str(spec.device)), torch_dtype(spec.dtype)
-    home = torch.device("cpu" if spec.offload else home or device)
+    home = torch.device("cpu" if spec.offload and home != "meta" else home or device)
     source = open_model(path)
     if spec.vae is None and not source.has_vae:
         raise UnsupportedModel("a model with a VAE", f"{path} without", "Give one as vae.")

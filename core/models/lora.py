@@ -105,6 +105,8 @@ def _changed(
 
     Sums are made on the model's device, wherever the weights lie: elsewhere they have other bits.
     """
+    if next(module.parameters()).is_meta:  # there is nothing to change, nor will it be called
+        return module
     tensors = chain(module.parameters(), module.buffers())
     shared = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
     for name in sorted({name for _, own in changes for name in own}):

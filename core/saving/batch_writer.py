@@ -77,12 +77,18 @@ class BatchWriter:
             self.files[index] = self._places[index].folder / next(self._planned.names(index))
         return self._planned.there
 
-    def write(self, index: int, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
+    def write(
+        self,
+        index: int,
+        pixels: NDArray[np.uint8] | NDArray[np.uint16],
+        record: Row | None = None,
+    ) -> Path:
         """Write an image durably, in place of no other file.
 
         Args:
             index: of its place.
             pixels: as `encode` takes them.
+            record: what the file says of its image; None for what was planned.
 
         Returns:
             The file; one that was there where it holds the same pixels.
@@ -91,7 +97,8 @@ class BatchWriter:
             OutputError: it cannot be written.
         """
         place = self._places[index]
-        content, missing = encode(pixels, self._form, self._texts(place.record), self._quality)
+        texts = self._texts(record or place.record)
+        content, missing = encode(pixels, self._form, texts, self._quality)
 
         def is_same(path: Path) -> bool:
             return self._completes and self._pixels(path.read_bytes()) == self._pixels(content)

@@ -106,6 +106,7 @@ def _add_run(commands: Commands) -> None:
     )
     _add_allow(parser)
     _add_keeping(parser)
+    _add_ray(parser)
     _add_output(parser)
 
 
@@ -170,6 +171,7 @@ def _add_generate(commands: Commands) -> None:
     )
     _add_allow(parser)
     _add_keeping(parser)
+    _add_ray(parser)
     _add_output(parser)
 
 
@@ -284,6 +286,41 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_ray(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        default=None,
+        metavar="ADDRESS",
+        help="have workers of a Ray cluster make the images, of one that is started on this "
+        'machine unless an address such as auto or host:6379 is given (pip install "batch-sdxl'
+        '[ray]")',
+    )
+    parser.add_argument(
+        "--ray-workers",
+        type=_count,
+        default=None,
+        metavar="N",
+        help="how many (default: one a GPU, else one a machine)",
+    )
+    parser.add_argument(
+        "--ray-cpus", type=_count, default=None, metavar="N", help="CPUs of each worker"
+    )
+    parser.add_argument(
+        "--ray-any-numerics",
+        action="store_true",
+        default=False,
+        help="let workers take part whose numerics are not those of the first; files name them",
+    )
+    parser.add_argument(
+        "--ray-send-weights",
+        action="store_true",
+        default=False,
+        help="send the model's files to each node once, in place of reading them there",
+    )
+
+
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
@@ -297,6 +334,13 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def _add_json(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--json", action="store_true", default=False, help=text)
+
+
+def _count(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got {text!r}")
+    return int(text)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ModelNotFound
 from ...core.store.chosen import chosen_store
@@ -19,8 +19,11 @@ from .bar import Bar
 from .stopping import Stopping
 
 if TYPE_CHECKING:
+    from ...cluster.cluster import RayCluster
     from ...core.engine.backend import Backend
+    from ...core.engine.engine import Engine
     from ...core.models.model import Model
+    from ...core.numerics import Geometry
 
 
 class HeadlessHost(Host):
@@ -42,6 +45,7 @@ class HeadlessHost(Host):
         stores: bool = True,
         anew: bool = False,
         stopping: Stopping | None = None,
+        cluster: RayCluster | None = None,
     ) -> None:
         """Name the folders.
 
@@ -55,6 +59,7 @@ class HeadlessHost(Host):
             stores: whether finished images are kept for later runs.
             anew: whether files are written once more that are there already.
             stopping: knows whether the person wants the run to end; None for nobody.
+            cluster: whose workers make the images; None for this process.
         """
         self._folders = folders
         self._allowed = allowed
@@ -65,6 +70,7 @@ class HeadlessHost(Host):
         self._stores = stores
         self._anew = anew
         self._stopping = stopping
+        self._cluster = cluster
 
     def input_folders(self) -> list[Path]:
         """The given folders, the working directory, the pack's examples, the allowed folders."""
@@ -92,6 +98,22 @@ class HeadlessHost(Host):
         """
         if self._stopping is not None:
             self._stopping.check()
+
+    def placement(self) -> dict[str, Any]:
+        """That of the cluster, if there is one."""
+        return super().placement() if self._cluster is None else self._cluster.placement()
+
+    def engine(
+        self,
+        model: Model | Backend,
+        *,
+        geometry: Geometry | None,
+        vae_tile: int | None,
+        unrounded: bool,
+    ) -> Engine:
+        """That of the cluster, if there is one."""
+        make = super().engine if self._cluster is None else self._cluster.engine
+        return make(model, geometry=geometry, vae_tile=vae_tile, unrounded=unrounded)
 
     def completes_files(self) -> bool:
         """Unless another set was asked for."""

@@ -9,12 +9,16 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...core.errors import BatchSDXLError, InvalidPrompts, InvalidRequest
 from ...host import host
 from ..notes import left_by, notes_of
 from .arguments import parser
 from .streams import tolerant
+
+if TYPE_CHECKING:
+    from ...cluster.cluster import Options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,6 +70,7 @@ def _run(args: argparse.Namespace) -> int:
         stores=not args.no_store,
         anew=args.anew,
         fits=args.fit_memory,
+        ray=_ray(args),
     ) as session:
         graph = workflow.read(args.workflow, session.catalog)
         return session.produce(settings.apply(graph, session.catalog, args.set))
@@ -115,11 +120,29 @@ def _generate(args: argparse.Namespace) -> int:
         stores=not args.no_store,
         anew=args.anew,
         fits=args.fit_memory,
+        ray=_ray(args),
     ) as session:
         session.tell(prompt_source.said(given, file))
         for line in recipe.unused(options):
             session.tell(line)
         return session.produce(recipe.graph(session.catalog, options, loras))
+
+
+def _ray(args: argparse.Namespace) -> Options | None:
+    """What was said of the cluster, None for none."""
+    said = {name[4:]: value for name, value in vars(args).items() if name.startswith("ray_")}
+    if args.ray is None:
+        if any(said.values()):
+            name = next(name for name, value in said.items() if value)
+            raise InvalidRequest(
+                f"--ray with --ray-{name.replace('_', '-')}",
+                "none",
+                "Add --ray to start workers on this machine, or --ray ADDRESS.",
+            )
+        return None
+    from ...cluster.cluster import Options
+
+    return Options(args.ray, **said)
 
 
 def _lora(text: str) -> tuple[str, float]:

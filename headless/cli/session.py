@@ -9,6 +9,7 @@ from contextlib import ExitStack, redirect_stdout
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -28,6 +29,9 @@ from .host import HeadlessHost
 from .ladder import easier
 from .stopping import Stopping
 
+if TYPE_CHECKING:
+    from ...cluster.cluster import Options, RayCluster
+
 
 class Session:
     """Puts the command line in charge of the nodes within its block."""
@@ -44,6 +48,7 @@ class Session:
         stores: bool = True,
         anew: bool = False,
         fits: bool = False,
+        ray: Options | None = None,
     ) -> None:
         """Nothing happens before the block.
 
@@ -57,6 +62,7 @@ class Session:
             stores: whether finished images are kept for later runs.
             anew: whether files are written once more that are there already.
             fits: whether images may have other bits where memory is too small for these.
+            ray: the cluster that makes the images; None for this process.
         """
         self._output = output.absolute()
         self._folders = folders
@@ -67,6 +73,7 @@ class Session:
         self._stores = stores
         self._anew = anew
         self._fits = fits
+        self._ray = ray
         self._stack = ExitStack()
         self._running: Run | None = None
 
@@ -86,6 +93,7 @@ class Session:
             stores=self._stores,
             anew=self._anew,
             stopping=stopping,
+            cluster=self._cluster(stopping),
         )
         self._stack.enter_context(host.use(own))
         return self
@@ -100,6 +108,13 @@ class Session:
         self._stack.close()
         if error is not None and self._running is not None:
             leave(error, self._left(len(self._running.written())))
+
+    def _cluster(self, stopping: Stopping) -> RayCluster | None:
+        if self._ray is None:
+            return None
+        from ...cluster.cluster import RayCluster
+
+        return self._stack.enter_context(RayCluster(self._ray, self.tell, stopping.check))
 
     @cached_property
     def catalog(self) -> Catalog:

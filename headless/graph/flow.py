@@ -14,6 +14,8 @@ from ...host.types import Takes
 if TYPE_CHECKING:
     import torch
 
+    from ...core.request.record import Record
+
     Step = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -35,13 +37,13 @@ class Flow:
         """Places of images that need not come."""
         return set() if self.steps else self.taking.finished()
 
-    def take(self, index: int, image: NDArray[Any]) -> None:
-        """Bring an image there: (H, W, 3), uint8 or float32 in 0..1."""
+    def take(self, index: int, image: NDArray[Any], row: Record) -> None:
+        """Bring an image there: (H, W, 3), uint8 or float32 in 0..1, and what it was made from."""
         picture = as_tensor(image)[None]
         for step in self.steps:
             picture = step(picture)
         (own,) = picture
-        self.taking.take(index, own.float())
+        self.taking.take(index, own.float(), row)
 
 
 def step(method: Callable[..., Any], name: str, fixed: Mapping[str, Any]) -> Step:

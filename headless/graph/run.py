@@ -149,7 +149,7 @@ class Run:
         def take(index: int, image: NDArray[Any]) -> None:
             for flow in flows:
                 with self._telling(flow.node_id):
-                    flow.take(index, image)
+                    flow.take(index, image, given.rows[index])
 
         # What lies on the way of takers alone need not run for all images once more.
         passed = {taker.node_id for taker in takers}

@@ -1,0 +1,243 @@
+"""The connection to Ray: a cluster that is there, or one on this machine alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..core.errors import InvalidRequest, MissingPackage, NoWorkers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+    from ..core.engine.backend import Backend
+    from ..core.models.model import Model
+    from ..core.numerics import Geometry
+    from .crew import Crew
+    from .engine import ClusterEngine
+    from .worker import Worker
+
+#: The address of a Ray that is started on this machine, for one run.
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person says of the cluster.
+
+    Attributes:
+        address: as `ray.init` takes it, such as `auto` or `ray-head:6379`.
+        workers: how many; None for one a GPU, where there is none one a machine.
+        cpus: of each worker; None shares them out where there is no GPU.
+        any_numerics: whether workers whose numerics differ from the first's may take part.
+        send_weights: whether the model's files are sent to each node; else it has its own.
+    """
+
+    address: str = LOCAL
+    workers: int | None = None
+    cpus: int | None = None
+    any_numerics: bool = False
+    send_weights: bool = False
+
+
+class RayCluster:
+    """Ray, within its block."""
+
+    def __init__(
+        self,
+        options: Options,
+        tell: Callable[[str], None],
+        check: Callable[[], None] = lambda: None,
+        *,
+        kind: type[Worker] | None = None,
+        **limits: float,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            options: of the person.
+            tell: says a line to the person.
+            check: stops the run if the person asked for it.
+            kind: of worker, where it is not the usual one.
+            **limits: of `pace.Limits`, in place of the usual.
+        """
+        self._options = options
+        self._tell = tell
+        self._kind = kind
+        self._limits = limits
+        self._crew: Crew | None = None
+        self._lines: Any = None
+        self._owns = False
+        self.check = check
+
+    def __enter__(self) -> RayCluster:
+        """Connect.
+
+        Raises:
+            MissingPackage: there is no `ray`.
+            NoWorkers: there is no cluster at that address.
+        """
+        # Nobody is told of what is run here.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise MissingPackage(
+                "the package ray", str(error), 'Install it: pip install "batch-sdxl[ray]"'
+            ) from error
+        if not ray.is_initialized():
+            with _own_signals():
+                self._connect(ray)
+            self._owns = True
+        self._has_gpus = bool(ray.cluster_resources().get("GPU"))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the workers, and Ray if it was started here."""
+        import ray
+
+        if self._crew is not None:
+            self._crew.close()
+        if self._owns:
+            ray.shutdown()
+
+    def placement(self) -> dict[str, Any]:
+        """What `load_model` is told here: the workers' device, and to read no weights."""
+        return {"device": "cuda" if self._has_gpus else "cpu", "home": "meta"}
+
+    def engine(
+        self,
+        model: Model | Backend,
+        *,
+        geometry: Geometry | None = None,
+        vae_tile: int | None = None,
+        unrounded: bool = False,
+    ) -> ClusterEngine:
+        """An engine with the words of `Engine`; see `ClusterEngine`.
+
+        Raises:
+            InvalidRequest: it is another program's model.
+        """
+        from ..core.models.model import Model
+        from .engine import ClusterEngine
+
+        if not isinstance(model, Model):
+            raise InvalidRequest(
+                "a model of Load SDXL, which workers can load too",
+                f"one of another program, {type(model).__name__}",
+                "Load it by Load SDXL, or run without workers.",
+            )
+        return ClusterEngine(model, self, geometry=geometry, vae_tile=vae_tile, unrounded=unrounded)
+
+    def crew(self, model: Any) -> Crew:
+        """The workers with a `Model`; one crew is there at a time, since it fills the GPUs."""
+        from .crew import Crew
+        from .lines import Lines
+        from .pace import Limits
+        from .worker import Worker
+
+        orders = self._orders(model)
+        if self._crew is not None:
+            if (self._crew.orders.spec, self._crew.orders.digest) == (orders.spec, orders.digest):
+                return self._crew
+            self._crew.close()
+        cpus = self._cpus()
+        lines = Lines(
+            threads=None if self._has_gpus else cpus,
+            gpus=int(self._has_gpus),
+            cpus=cpus,
+            kind=self._kind or Worker,
+        )
+        self._crew = Crew(lines, orders, self._number, self._tell, limits=Limits(**self._limits))
+        return self._crew
+
+    def put(self, value: Any) -> Any:
+        """Keep a value in the object store, and refer to it."""
+        import ray
+
+        return ray.put(value)
+
+    def _connect(self, ray: Any) -> None:
+        import logging
+
+        usual = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if self._options.address == LOCAL:
+            ray.init(address=LOCAL, include_dashboard=False, **usual)
+            return
+        try:
+            ray.init(address=self._options.address, **usual)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise NoWorkers(
+                f"a Ray cluster at {self._options.address}",
+                str(error).partition("\n")[0] or type(error).__name__,
+                "See that it runs (ray status), and that this machine may reach it.",
+            ) from error
+
+    def _orders(self, model: Model) -> Any:
+        from ..core.models.attention import attention_of
+        from .crew import Orders
+        from .weights import pack
+        from .worker import Precision
+
+        attention = attention_of(model.unet, model.vae, model.text_encoders)
+        vae_dtype: torch.dtype = model.vae.dtype
+        return Orders(
+            Precision(str(model.device), model.dtype, vae_dtype, attention),
+            model.spec,
+            model.digest,
+            __version__,
+            (lambda: pack(model, self.put)) if self._options.send_weights else None,
+            self._options.any_numerics,
+        )
+
+    def _number(self) -> int:
+        """Workers that there should be now."""
+        import ray
+
+        if self._options.workers is not None:
+            return self._options.workers
+        if self._has_gpus:
+            return int(ray.cluster_resources().get("GPU", 0))
+        return len(_machines(ray))
+
+    def _cpus(self) -> int:
+        """CPUs of one worker."""
+        import ray
+
+        if self._options.cpus is not None:
+            return self._options.cpus
+        if self._has_gpus:
+            return 1
+        machines = _machines(ray)
+        each = -(-self._number() // len(machines))
+        return max(1, int(min(machines)) // each)
+
+
+def _machines(ray: Any) -> list[float]:
+    """CPUs of each node that has any to give."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    return [cpus for node in nodes if (cpus := node["Resources"].get("CPU", 0)) >= 1] or [1.0]
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Signals stay ours: within the block, Ray takes one to end the process at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # not the main thread, where Ray takes none
+            signal.signal(signal.SIGTERM, before)

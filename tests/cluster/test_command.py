@@ -1,0 +1,112 @@
+"""`--ray` of the command line, and clusters that change."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ray = pytest.importorskip("ray")
+
+from batch_sdxl.cluster.cluster import Options, RayCluster
+from batch_sdxl.core import ImageRequest, load_model
+from batch_sdxl.core.store.chosen import FOLDER
+from batch_sdxl.headless.cli.main import main
+from batch_sdxl.tests.cluster.faulty import Faulty, inject, notes
+
+COUNT = 24
+PLAIN = ("generate", "--prompts", "a red circle", "--seeds", f"1..{COUNT}", "--steps", "8")
+COMMAND = [*PLAIN, "--combine", "product", "--width", "64", "--height", "64"]
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+
+
+def test_a_command_that_is_killed_goes_on_with_other_workers(
+    local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path / "store"))
+    output = tmp_path / "out"
+    address = ray.get_runtime_context().gcs_address
+    options = [*COMMAND, "--output", str(output), "--ray-cpus", "1"]
+    code = "import sys; from batch_sdxl.headless.cli.main import main; sys.exit(main())"
+    job = subprocess.Popen(
+        [sys.executable, "-c", code, *options, "--ray", address, "--ray-workers", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    while len(files(output)) < 2 and job.poll() is None:
+        time.sleep(0.01)
+    job.send_signal(signal.SIGKILL)
+    _, said = job.communicate()
+    there = files(output)
+    assert 2 <= len(there) < COUNT, said.decode()
+    assert main([*options, "--ray", "--ray-workers", "1", "--json"]) == 0
+    shown = capfd.readouterr()
+    assert "images from earlier runs" in shown.err
+    assert len(json.loads(shown.out)["files"]) == COUNT
+    # The files are those of one machine, to the byte.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert main([*COMMAND, "--output", str(tmp_path / "one"), "--no-store"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert files(output) == files(tmp_path / "one")
+    assert there.items() <= files(output).items()
+
+
+def test_the_cluster_is_asked_for_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*COMMAND, "--ray-workers", "2"]) == 1
+    assert "--ray with --ray-workers" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*COMMAND, "--ray", "--ray-workers", "0"])
+
+
+def test_a_model_needs_no_memory_here(local_ray: None, tiny_folder: Path) -> None:
+    with RayCluster(Options(workers=1, cpus=1), print) as cluster:
+        model = load_model(tiny_folder, **cluster.placement())
+        parts = (model.unet, model.vae, *model.text_encoders)
+        assert all(weight.is_meta for part in parts for weight in part.parameters())
+
+
+@pytest.mark.slow
+def test_machines_come_and_go(
+    faults: None, tiny_folder: Path, requests: list[ImageRequest], expected: Any
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    ray.shutdown()
+    small = {"object_store_memory": 80 * 10**6, "include_dashboard": False}
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **small})
+    ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    inject(slow="all")
+    told: list[str] = []
+    second, left, made = None, False, {}
+    try:
+        with RayCluster(Options(cpus=1), told.append, kind=Faulty) as cluster:
+            engine = cluster.engine(load_model(tiny_folder, dtype="fp32", **cluster.placement()))
+            cluster.crew(engine.model)._looked = time.monotonic() - 5
+            many = requests * 6
+            for image in engine.generate(many):
+                assert image.index not in made
+                made[image.index] = image.pixels.tobytes(), image.record.to_json()
+                if second is None:
+                    second = nodes.add_node(num_cpus=1, object_store_memory=80 * 10**6)
+                elif not left and {n for n, what, *_ in notes() if what == "made"} == {1, 2}:
+                    nodes.remove_node(second, allow_graceful=False)
+                    left = True
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+    assert left
+    assert any("is lost and started again" in line for line in told)
+    assert made == {index: expected[index % len(requests)] for index in range(len(many))}
