@@ -16,7 +16,7 @@ from batch_sdxl.core.errors import InvalidRequest
 from batch_sdxl.core.samplers.choice import count_calls, plan_sigmas, start_course
 from batch_sdxl.core.samplers.levels import Levels
 from batch_sdxl.core.samplers.noise import from_path
-from batch_sdxl.core.samplers.plan import Interval
+from batch_sdxl.core.samplers.plan import Interval, plan_calls
 from batch_sdxl.core.samplers.spacings import SPACINGS
 from batch_sdxl.core.samplers.table import SAMPLERS
 from PIL import Image
@@ -279,6 +279,13 @@ def test_noise_of_steps_is_comfyuis_for_the_seed() -> None:
     course.advance(torch.zeros(1, 4, 8, 8))
     drawn = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(course.latents / course.latents.std(), drawn / drawn.std())
+
+
+def test_sa_solver_draws_noise_in_the_middle_of_its_way() -> None:
+    """At both ends too, where twenty even steps stop."""
+    sigmas = plan_sigmas("sa_solver:sgm_uniform", SDXL, 20)
+    calls = plan_calls(SAMPLERS["sa_solver"].rule, sigmas, lambda sigma: sigma)
+    assert [noise.following for call in calls for noise in call.drawn] == sigmas[4:17]
 
 
 def test_a_brownian_path_is_its_own_over_any_steps() -> None:

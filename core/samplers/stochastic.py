@@ -104,8 +104,9 @@ def er_sde(x: Sum, sigmas: Sequence[float], noise: Noise) -> Steps:
     return x
 
 
-#: Noise levels of the timesteps 199.8 and 799.2 of SDXL, between which `sa_solver` draws noise.
-_NOISY = (0.571189, 5.092408)
+#: Noise levels of the timesteps 199.8 and 799.2 of SDXL, between which `sa_solver` draws noise;
+#: rounded outwards, as `sgm_uniform` of twenty steps stops at both.
+_NOISY = (0.571188, 5.092409)
 
 
 def sa_solver(evaluates_again: bool) -> Rule:
