@@ -23,6 +23,9 @@ _ROWS = {
     "cpu": ((512**2, 8), (1024**2, 4)),
     "cuda": ((512**2, 16), (1024**2, 8), (1536**2, 4)),
 }
+#: On a CPU, calls of so many rows where those of fewer are so short that starting them counts: up
+#: to this product of a UNet's bytes and an image's pixels.
+_SHORT, _SHORT_ROWS = 2**40, 32
 
 
 #: What libraries read of the environment, once, to choose their kernels.
@@ -70,8 +73,17 @@ class Geometry:
         check_calls(self.rows, self.vae_tile)
 
     @classmethod
-    def for_size(cls, device: torch.device, width: int, height: int) -> Geometry:
-        """The geometry that images of this size in pixels have on this kind of device."""
+    def for_size(cls, device: torch.device, unet: int, width: int, height: int) -> Geometry:
+        """The geometry that images of a size have on a kind of device.
+
+        Args:
+            device: of the kind.
+            unet: bytes of the UNet's weights.
+            width: of the images, in pixels.
+            height: likewise.
+        """
+        if device.type == "cpu" and unet * width * height <= _SHORT:
+            return cls(_SHORT_ROWS)
         rules = _ROWS.get(device.type, _ROWS["cuda"])
         return cls(next((rows for limit, rows in rules if width * height <= limit), 2))
 

@@ -149,6 +149,7 @@ def test_the_fingerprint_tells_numerics_apart(tiny: Model, tiny_folder: Path) ->
 
 def test_the_geometry_follows_the_size(tiny: Model) -> None:
     engine = Engine(tiny)
+    assert engine.geometry_of(64, 64) == Geometry(32)
     assert engine.geometry_of(512, 512) == Geometry(8)
     assert engine.geometry_of(1024, 1024) == Geometry(4)
     assert engine.geometry_of(2048, 2048) == Geometry(2)

@@ -35,6 +35,7 @@ class Backend(ABC):
             where a request does not say.
         digest: SHA-256 of all that the model is made of, in hexadecimal.
         made_with: the model as records have it.
+        unet_bytes: of the UNet's weights.
         layers: names the UNet's layers: equal for models that differ in their weights only. Of use
             on a CPU, where rows are not taken alone.
         vae: what the VAE is known by: equal for models with the same one.
@@ -51,6 +52,7 @@ class Backend(ABC):
     zeros_for_empty_prompt: bool
     digest: str
     made_with: MadeWith
+    unet_bytes: int
     layers: str = ""
     vae: object
 

@@ -36,6 +36,7 @@ class DiffusersBackend(Backend):
         self.native_size = model.native_size
         self.scheduler_config = model.scheduler_config
         self.zeros_for_empty_prompt = model.zeros_for_empty_prompt
+        self.unet_bytes = sum(w.numel() * w.element_size() for w in model.unet.parameters())
         config = {key: model.unet.config[key] for key in sorted(model.unet.config)}
         self.takes_rows_alone = model.device.type == "cpu" and model.dtype != torch.float32
         self.layers = f"{type(model.unet).__name__} {json.dumps(config, default=str)}"

@@ -139,7 +139,7 @@ class Engine:
         """The shape of the calls that images of this size in pixels are made with."""
         if self._geometry is not None:
             return self._geometry
-        usual = Geometry.for_size(self._backend.device, width, height)
+        usual = Geometry.for_size(self._backend.device, self._backend.unet_bytes, width, height)
         return replace(usual, vae_tile=self._vae_tile)
 
     def working_memory(self, requests: Iterable[ImageRequest]) -> int:

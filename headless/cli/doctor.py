@@ -199,9 +199,10 @@ def _sizes(
 
     offloads = (False, True) if place.type == "cuda" else (False,)
     first, *_ = needs
+    unet = needs[first].unet
     entries = []
     for width, height in sorted({*SIZES, asked}, key=lambda size: size[0] * size[1]):
-        usual = Geometry.for_size(place, width, height)
+        usual = Geometry.for_size(place, unet, width, height)
         ways: list[tuple[Json, int]] = []
         # From what changes least to what changes most: speed, seams, all bits.
         for dtype, footprint in needs.items():

@@ -54,7 +54,7 @@ def test_a_model_takes_what_it_takes_when_it_is_loaded(tiny_folder: Path, tiny: 
     assert told["text_encoders"] == sum(map(size_of, tiny.text_encoders))
     assert told["native_size"] == tiny.native_size
     (asked,) = [entry for entry in report["sizes"] if entry["asked"]]
-    assert (asked["width"], asked["height"], asked["rows"]) == (64, 64, 8)
+    assert (asked["width"], asked["height"], asked["rows"]) == (64, 64, 32)
     assert asked["fits_with"] == {}
 
 
