@@ -60,6 +60,7 @@ class BatchGenerate(BatchNode):
     RETURN_NAMES = ("images", "rows")
     INPUT_IS_LIST = True
     GIVES = "begin"
+    PLANS = "plan"
     OUTPUT_IS_LIST = (True, False)
     OUTPUT_TOOLTIPS = (
         "The images, in the order of the combinations; one batch for each run of one size.",

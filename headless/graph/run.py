@@ -91,7 +91,8 @@ class Run:
                 continue
             if self._waits_for(giver) != {"model"}:
                 continue
-            if self._waits_for(loader := self._loader(giver)):
+            loader = self._loader(giver)
+            if loader is None or self._waits_for(loader):
                 continue
             with self._telling(giver):
                 outlook: Outlook = self._own(giver, "PLANS")(**self._arguments(giver, ["model"]))
@@ -109,10 +110,13 @@ class Run:
         links = self._plan.graph.nodes[node_id].links()
         return {name for name, link in links if link.node_id not in self._done}
 
-    def _loader(self, node_id: str) -> str:
-        """The node that loads the model that another one uses."""
+    def _loader(self, node_id: str) -> str | None:
+        """The node that loads the model that another one uses; None for no node of ours."""
         while not hasattr(self._class(node_id), "LOADS"):
-            node_id = self._plan.graph.nodes[node_id].inputs["model"].node_id
+            link = self._plan.graph.nodes[node_id].inputs.get("model")
+            if not isinstance(link, Link):
+                return None
+            node_id = link.node_id
         return node_id
 
     def _outlook(self, node_id: str) -> dict[str, Any]:

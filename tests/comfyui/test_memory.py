@@ -367,7 +367,7 @@ def test_too_little_memory_is_told_and_everything_leaves(server: Server) -> None
     expected = server.images()
     server.probe(fails=1)
     try:
-        said = failure(server.start())
+        said = failure(server.start(text="a blue square"))  # of which none is kept
     finally:
         server.probe(fails=0)
     assert said["exception_type"] == "batch_sdxl.OutOfMemory"
