@@ -12,7 +12,7 @@ from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, load_model
 from batch_sdxl.core.engine.conditions.condition import Condition
 from batch_sdxl.core.engine.conditions.size import SizeCondition
 from batch_sdxl.core.engine.conditions.text import TextCondition
-from batch_sdxl.core.engine.denoiser import Denoiser
+from batch_sdxl.core.engine.denoiser import Denoiser, _call
 from batch_sdxl.core.engine.rows import Rows
 from batch_sdxl.core.models.row_layers import RowLinear, TokenLinear, use_row_layers
 from batch_sdxl.core.pinning import pinned
@@ -78,11 +78,11 @@ def sizes_that_agree(denoise: Denoiser, model: Model) -> list[int]:
     (trial,) = denoise._trials.values()
     assert not trial.alone
     with pinned(model.device):
-        full = denoise._call(some_rows(model, 8))
+        full = _call(denoise._model, some_rows(model, 8))
         return [
             size
             for size in (2, 4, 6, 8)
-            if torch.equal(denoise._call(some_rows(model, size)), full[:size])
+            if torch.equal(_call(denoise._model, some_rows(model, size)), full[:size])
         ]
 
 

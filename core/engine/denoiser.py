@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 
 import torch
 
@@ -44,20 +45,20 @@ class Denoiser:
                 if trial.alone:
                     return self._each_alone(rows)
                 full = trial.size_for(count)
-            return self._call(rows.padded(full))[:count]
+            return _call(self._model, rows.padded(full))[:count]
 
     def _each_alone(self, rows: Rows) -> torch.Tensor:
-        return torch.cat([self._call(row) for row in rows.each()])
+        return torch.cat([_call(self._model, row) for row in rows.each()])
 
     def _trial(self, rows: Rows, full: int) -> Trial:
         key = (rows.shape, full, torch.get_num_threads())
         if key not in self._trials:
             numerics = Describer(self._model).numerics(Geometry(full))
             memory = Memory(numerics, self._model.layers, rows.shape)
-            self._trials[key] = Trial(self._call, rows.first(1), full, memory)
+            self._trials[key] = Trial(partial(_call, self._model), rows.first(1), full, memory)
         return self._trials[key]
 
-    def _call(self, rows: Rows) -> torch.Tensor:
-        """The one place where the UNet is called."""
-        call = rows.call(self._model.device, self._model.input_dtype)
-        return self._model.unet(call).float().cpu()
+
+def _call(model: Backend, rows: Rows) -> torch.Tensor:
+    """The one place where the UNet is called."""
+    return model.unet(rows.call(model.device, model.input_dtype)).float().cpu()

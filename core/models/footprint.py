@@ -163,9 +163,10 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count what an operation makes."""
         output = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(output):
-            if isinstance(tensor, torch.Tensor):
-                self._count(tensor.untyped_storage())
+        given = {storage._cdata for storage in _storages((args, kwargs))}
+        for storage in _storages(output):
+            if storage._cdata not in given:  # others are seen from another side, as weights are
+                self._count(storage)
         return output
 
     def _count(self, storage: torch.UntypedStorage) -> None:
@@ -173,6 +174,11 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._sizes[storage._cdata] = storage.nbytes()
             weakref.finalize(storage, self._sizes.pop, storage._cdata)
             self.peak = max(self.peak, sum(self._sizes.values()))
+
+
+def _storages(values: Any) -> list[torch.UntypedStorage]:
+    tensors = [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
+    return [tensor.untyped_storage() for tensor in tensors]
 
 
 class _Attention(TorchFunctionMode):

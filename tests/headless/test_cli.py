@@ -92,7 +92,7 @@ def test_printing_nodes_do_not_spoil_the_json(
     assert main(["run", str(path)]) == 0
     _, told, made = capsys.readouterr().out.splitlines()
     assert told.split()[-4:] == ["5", "a", "[red]", "dog"]
-    assert made.startswith("Made with cpu, 32 rows a call, 1 thread, float32, ")
+    assert made.startswith("Made with cpu, 8 rows a call, 1 thread, float32, ")
 
 
 def test_our_error_is_three_lines_and_code_1(

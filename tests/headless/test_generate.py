@@ -69,7 +69,7 @@ def test_photos_are_refused_with_options_that_fit_them(
     [
         (["--cfg", "nan"], 'a number for --cfg\nGot:      "nan"'),
         (["--cfg", "7,5"], "Write a point, not a comma: 7.5."),
-        (["--steps", "0"], "at least 1 for --steps"),
+        (["--steps", "0"], "a number of steps of 1 to 10000"),
         (["--combine", "prodcut"], 'Did you mean "product"?'),
         (["--sampler-name", "euler_a"], 'Did you mean "euler"?'),
         (["--scheduler", "karas"], 'Did you mean "karras"?'),
@@ -93,7 +93,7 @@ def test_what_is_wrong_is_told_by_its_option_before_anything_loads(
 
 
 def test_several_mistakes_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*BASE, "1..x", "--steps", "0", "--cfg", "-1"]) == 1
+    assert main([*BASE, "1..x", "--quality", "0", "--cfg", "-1"]) == 1
     err = capsys.readouterr().err
     assert "3 things that are wrong" in err
     assert err.count("\n  - ") == 3
