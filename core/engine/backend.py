@@ -38,7 +38,6 @@ class Backend(ABC):
         unet_bytes: of the UNet's weights.
         layers: names the UNet's layers: equal for models that differ in their weights only. Of use
             on a CPU, where rows are not taken alone.
-        vae: what the VAE is known by: equal for models with the same one.
     """
 
     device: torch.device
@@ -54,7 +53,6 @@ class Backend(ABC):
     made_with: MadeWith
     unet_bytes: int
     layers: str = ""
-    vae: object
 
     @abstractmethod
     def running(self) -> AbstractContextManager[None]:

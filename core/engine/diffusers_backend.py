@@ -40,7 +40,6 @@ class DiffusersBackend(Backend):
         config = {key: model.unet.config[key] for key in sorted(model.unet.config)}
         self.takes_rows_alone = model.device.type == "cpu" and model.dtype != torch.float32
         self.layers = f"{type(model.unet).__name__} {json.dumps(config, default=str)}"
-        self.vae = model.vae
 
     @property
     def vae_dtype(self) -> torch.dtype:  # type: ignore[override]

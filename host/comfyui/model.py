@@ -72,7 +72,6 @@ class ComfyModel(Backend):
         self.takes_rows_alone = self.device.type == "cpu"
         self.dtype = model.get_model_object("manual_cast_dtype") or self._base.get_dtype()
         self.vae_dtype = vae.vae_dtype
-        self.vae = vae.first_stage_model
         self.unet_bytes = self._patcher.model_size()
         self._memory = 0
         self._is_loaded = False

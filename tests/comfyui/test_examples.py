@@ -12,7 +12,12 @@ from batch_sdxl.headless.graph import workflow
 from batch_sdxl.headless.graph.catalog import installed
 from PIL import Image
 
-EXAMPLES = sorted((Path(batch_sdxl.__file__).parent / "example_workflows").glob("*.json"))
+#: Those that run without ComfyUI too.
+EXAMPLES = [
+    path
+    for path in sorted((Path(batch_sdxl.__file__).parent / "example_workflows").glob("*.json"))
+    if "ModelFromComfyUI" not in path.read_text("utf-8")
+]
 
 
 def pixels(files: list[Path]) -> list[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import batch_sdxl
 import numpy as np
 import pytest
 import torch
@@ -15,15 +16,26 @@ from safetensors.torch import save_file
 
 HERE = Path(__file__).parent
 
-#: A pack by which Load Checkpoint gives the built-in model, whatever the file.
+#: A pack by which Load Checkpoint gives the built-in model, whatever the file; its embeddings are
+#: not as wide as Prompts to Conditioning expects them of SDXL.
 PACK = f"""
 import sys
 sys.path.insert(0, {json.dumps(str(HERE))})
 import nodes
 from demo_parts import DemoParts
-nodes.CheckpointLoaderSimple.load_checkpoint = lambda self, ckpt_name: DemoParts().run(ckpt_name)
+
+
+def load(self, ckpt_name):
+    for name, module in list(sys.modules.items()):
+        if name.endswith("nodes.prompts_to_conditioning"):
+            module._check = lambda embedding, more: None
+    return DemoParts().run(ckpt_name)
+
+
+nodes.CheckpointLoaderSimple.load_checkpoint = load
 NODE_CLASS_MAPPINGS = {{}}
 """
+EXAMPLE = Path(batch_sdxl.__file__).parent / "example_workflows" / "model_from_comfyui.json"
 CHECKPOINT = "sd_xl_base_1.0.safetensors"
 LORAS = ("my_style.safetensors", "my_subject.safetensors")
 
@@ -124,6 +136,51 @@ def test_files_say_where_the_model_came_from(
     # Alone, and not from the store: seed 2 once more, of which nothing else is the same.
     again = server.files(server.run(graph(seeds="2", unrounded=True)))
     assert np.array_equal(np.asarray(Image.open(files[1])), np.asarray(Image.open(again[0])))
+
+
+def as_api(server: Any, ui: dict[str, Any]) -> dict[str, Any]:
+    """What the editor would send of a graph that it saved: widgets are stored by their place."""
+    sources = {link[0]: [str(link[1]), link[2]] for link in ui["links"]}
+    made = {}
+    for own in ui["nodes"]:
+        if own["type"] == "MarkdownNote":
+            continue
+        declared = server.get(f"/object_info/{own['type']}")[own["type"]]["input"]
+        inputs: dict[str, Any] = {}
+        values = iter(own.get("widgets_values") or ())
+        for name, (kind, *options) in (
+            item for part in ("required", "optional") for item in declared.get(part, {}).items()
+        ):
+            given = options[0] if options else {}
+            is_widget = isinstance(kind, list) or kind in (
+                *("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"),
+            )
+            if is_widget and not given.get("forceInput"):
+                inputs[name] = next(values)
+                if given.get("control_after_generate"):
+                    next(values)
+        inputs |= {i["name"]: sources[i["link"]] for i in own["inputs"] if i.get("link")}
+        made[str(own["id"])] = node(own["type"], **inputs)
+    return made
+
+
+def test_the_example_runs(server: Any) -> None:
+    prompt = as_api(server, json.loads(EXAMPLE.read_text("utf-8")))
+    by_kind = {
+        own["class_type"].removeprefix("BatchSDXL_"): own["inputs"] for own in prompt.values()
+    }
+    by_kind["BatchGenerate"].update(width=64, height=64, steps=2)
+    by_kind["BasicScheduler"].update(steps=2)
+    by_kind["PromptsToConditioning"].update(width=96, height=96)
+    by_kind["SeedList"].update(seeds="4, 5, 6")
+    entry = server.run(prompt)
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    names = [file.name for file in server.files(entry) if file.parent.name == "output"]
+    chosen = [name for name in names if name.startswith("chosen")]
+    larger = [name for name in names if name.startswith("larger")]
+    # Of product, the second and the fifth.
+    assert [name.partition("_seed")[2] for name in chosen] == ["5.png", "5.png"]
+    assert [name.partition("_seed")[2] for name in larger] == ["5.png", "5.png"]
 
 
 def test_no_step_to_run_is_told_before_anything_runs(server: Any) -> None:
