@@ -45,7 +45,9 @@ class BatchNode:
 
         @wraps(run)
         def checked(self: Any, *values: Any, **inputs: Any) -> Any:
+            # What it takes beside its inputs comes from programs that know it, not from graphs.
             names = {name for kind in cls.INPUT_TYPES().values() for name in kind}  # type: ignore[attr-defined]
+            names |= signature(getattr(self, "begin", run)).parameters.keys()
             if unknown := sorted(inputs.keys() - names):
                 raise InvalidWorkflow(
                     f"inputs that {cls.__name__} has",

@@ -51,8 +51,7 @@ async function queue() {
 async function set(name, value) {
   await page.evaluate(
     ([name, value]) => {
-      const node = window.app.graph._nodes.find((n) => n.comfyClass === "BatchSDXL_SeedList");
-      node.widgets.find((widget) => widget.name === name).value = value;
+      window.seedWidgets()[name].value = value;
     },
     [name, value],
   );
@@ -60,12 +59,14 @@ async function set(name, value) {
 
 async function values() {
   return page.evaluate(() => {
-    const node = window.app.graph._nodes.find((n) => n.comfyClass === "BatchSDXL_SeedList");
+    // The front end calls the control of a widget by various names.
+    window.seedWidgets = () => {
+      const node = window.app.graph._nodes.find((n) => n.comfyClass === "BatchSDXL_SeedList");
+      const [seeds, batch] = node.widgets;
+      return { seeds, batch, control_after_generate: batch.linkedWidgets[0] };
+    };
     return Object.fromEntries(
-      ["seeds", "batch", "control_after_generate"].map((name) => [
-        name,
-        node.widgets.find((widget) => widget.name === name)?.value,
-      ]),
+      Object.entries(window.seedWidgets()).map(([name, { value }]) => [name, value]),
     );
   });
 }

@@ -155,9 +155,9 @@ def test_images_of_stock_nodes_are_chosen_and_saved_with_what_is_told_of_them(
             "BatchSDXL_SaveImageBatch",
             images=["c", 0],
             rows=["c", 1],
-            filename_prefix="told",
+            filename_prefix="other/told",
         ),
-        "n": node("BatchSDXL_SaveImageBatch", images=["i", 0], filename_prefix="bare"),
+        "n": node("BatchSDXL_SaveImageBatch", images=["i", 0], filename_prefix="other/bare"),
     }
     entry = comfyui.run(graph)
     files = [Path(path).name for path in map(str, comfyui.files(entry))]
@@ -165,7 +165,7 @@ def test_images_of_stock_nodes_are_chosen_and_saved_with_what_is_told_of_them(
         *("bare_00001.png", "bare_00002.png", "bare_00003.png"),
         *("told_00001_seed9.png", "told_00002_seed7.png"),
     ]
-    with Image.open(comfyui.base / "output" / "told_00001_seed9.png") as image:
+    with Image.open(comfyui.base / "output" / "other" / "told_00001_seed9.png") as image:
         assert image.info["parameters"].startswith("an owl\nSeed: 9")
 
 
