@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from batch_sdxl.cluster.crew import Crew, Orders
 from batch_sdxl.cluster.work import Piece, Queue, Work
-from batch_sdxl.cluster.worker import Made, Precision, Report
+from batch_sdxl.cluster.worker import Made, Precision, Report, Task, Worker
 
 #: Images of a call, and what a worker takes for an image of 1024 x 1024 on the average, in seconds.
 LANES, SECONDS = 4, 3.0
@@ -186,18 +186,10 @@ class Crowd:
 
 
 def _over_ray(workers: int, images: int, processes: int, pixels: int) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from batch_sdxl.cluster.lines import Heard, Lines
 
-    ray.init(
-        address="local",
-        num_cpus=processes,
-        object_store_memory=400 * 10**6,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    _start_ray(processes)
     crowds = [
         ray.remote(Crowd).options(num_cpus=1, max_concurrency=workers).remote(pixels)
         for _ in range(processes)
@@ -247,37 +239,82 @@ def _over_ray(workers: int, images: int, processes: int, pixels: int) -> None:
         ray.shutdown()
 
 
+class Counting(Worker):
+    """A real worker that counts what it takes."""
+
+    def __init__(self, name: str, threads: int | None) -> None:
+        """Start at none."""
+        super().__init__(name, threads)
+        self.begin()
+
+    def begin(self) -> None:
+        """Start at none again."""
+        self._cpu, self._waited, self._ended = time.process_time(), 0.0, 0.0
+
+    def make(self, task: Task) -> Iterator[Any]:
+        """Make images, and count the time since those before."""
+        if self._ended:
+            self._waited += time.monotonic() - self._ended
+        yield from super().make(task)
+        self._ended = time.monotonic()
+
+    def spent(self) -> tuple[float, float]:
+        """Seconds of CPU, and those in which there was nothing to do between two pieces."""
+        return time.process_time() - self._cpu, self._waited
+
+
 def _compare_two(images: int) -> None:
-    """Two real workers of one thread beside one, on the built-in model."""
+    """Two real workers of one thread beside one, on the built-in model.
+
+    On a busy machine speeds say little; what workers wait, and what the command takes, holds.
+    """
     import ray
     from batch_sdxl.cluster.cluster import Options, RayCluster
     from batch_sdxl.core import ImageRequest, load_model
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(
-        address="local",
-        num_cpus=2,
-        object_store_memory=200 * 10**6,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
-    speeds: dict[int, list[float]] = {1: [], 2: []}
+    _start_ray(cpus=2)
+    speeds, cpu, own, waited = {}, {}, {}, {}
     try:
-        for number in (1, 2, 1, 2):
-            with RayCluster(Options(workers=number, cpus=1), print) as cluster:
+        for number in (1, 2):
+            options = Options(workers=number, cpus=1)
+            with RayCluster(options, lambda text: None, kind=Counting) as cluster:
                 engine = cluster.engine(load_model("demo", **cluster.placement()))
                 requests = [ImageRequest(prompt="a red circle", seed=s) for s in range(images)]
                 list(engine.generate(requests[: 4 * number]))  # loads and warms them up
-                begin = time.monotonic()
+                crew: Any = cluster.crew(engine.model)
+                actors = crew._lines._actors.values()
+                ray.get([actor.begin.remote() for actor in actors])
+                start, mine = time.monotonic(), time.process_time()
                 list(engine.generate(requests))
-                speeds[number].append(images / (time.monotonic() - begin))
+                took, own[number] = time.monotonic() - start, time.process_time() - mine
+                speeds[number] = images / took
+                spent = ray.get([actor.spent.remote() for actor in actors])
+                cpu[number] = sum(seconds for seconds, _ in spent)
+                waited[number] = sum(seconds for _, seconds in spent) / (number * took)
+                print(
+                    f"{number} of one thread: {speeds[number]:.2f} images/s; CPU for an image: "
+                    f"{cpu[number] / images:.3f} s of workers, {own[number] / images:.4f} s of the "
+                    f"command; workers waited for work {waited[number]:.1%} of the time"
+                )
     finally:
         ray.shutdown()
-    load = os.getloadavg()[0]
-    one, two = (max(speeds[number]) for number in (1, 2))
-    said = {n: ", ".join(f"{v:.2f}" for v in s) for n, s in speeds.items()}
+    by_waiting = (1 - waited[2]) * cpu[2] / (cpu[2] + own[2])
     print(
-        f"one worker {said[1]} images/s, two {said[2]}: {two / (2 * one):.2f} of twice one, at a "
-        f"load of {load:.1f} on {os.cpu_count()} cores"
+        f"two make {speeds[2] / (2 * speeds[1]):.2f} of twice one by the clock, at a load of "
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; waiting and the command's own CPU "
+        f"would leave {by_waiting:.2f} of two cores that nobody else used"
+    )
+
+
+def _start_ray(cpus: int) -> None:
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        object_store_memory=400 * 10**6,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
     )

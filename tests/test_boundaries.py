@@ -16,9 +16,10 @@ HOST_MODULES = ["comfy", "comfy_api", "comfy_execution", "folder_paths", "server
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "safetensors", "scipy", "rich", "yaml"}
 PACKAGES = ["core", "headless", "host", "nodes"]
 ABOVE = {
-    "core": ("host", "nodes", "headless"),
-    "host": ("nodes", "headless"),
-    "nodes": ("headless",),
+    "core": ("host", "nodes", "cluster", "headless"),
+    "host": ("nodes", "cluster", "headless"),
+    "nodes": ("cluster", "headless"),
+    "cluster": ("headless",),
 }
 
 
@@ -26,7 +27,7 @@ def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*PACKAGES, "cluster"])
 def test_only_relative_imports_and_none_upwards(package: str) -> None:
     for path in modules(package):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -63,6 +64,16 @@ for node in batch_sdxl.NODE_CLASS_MAPPINGS.values():
     node.INPUT_TYPES()
 heavy = {HEAVY} & set(sys.modules)
 assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_nothing_of_clusters_is_imported_unless_asked_for() -> None:
+    code = """
+import sys
+import batch_sdxl.headless.cli.main, batch_sdxl.headless.cli.session, batch_sdxl.nodes
+found = [name for name in sys.modules if name.startswith(("ray.", "batch_sdxl.cluster"))]
+assert not found, found
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
