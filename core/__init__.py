@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .combine import combine
     from .engine.engine import Engine, GeneratedImage
     from .engine.progress import Progress
     from .images.source import SourceImage
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .models.spec import LoraSpec, ModelSpec
     from .numerics import Geometry
     from .replay import Comparison, Replay, reproduce, verify
-    from .request.combine import combine
     from .request.image_request import ImageRequest, SizedRequest
     from .request.record import Record
     from .saving.image_file import save
@@ -59,7 +59,7 @@ _HOMES = {
     "numerics": ("Geometry",),
     "engine.progress": ("Progress",),
     "replay": ("Comparison", "Replay", "reproduce", "verify"),
-    "request.combine": ("combine",),
+    "combine": ("combine",),
     "request.image_request": ("ImageRequest", "SizedRequest"),
     "request.record": ("Record",),
     "saving.image_file": ("save",),

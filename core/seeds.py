@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
+from .combine import MOST
 from .errors import InvalidSeeds
-from .request.combine import MOST
 
 if TYPE_CHECKING:
     import torch

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from ..core.combine import COMBINATIONS
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidRequest
 from ..core.images.source import SourceImage, read_image
 from ..core.prompts.columns import with_columns
 from ..core.prompts.plan import Planned, plan, summary
 from ..core.prompts.prompt import Prompt
 from ..core.prompts.prompt_list import text_prompt
-from ..core.request.combine import COMBINATIONS
 from ..core.request.image_request import ImageRequest
 from ..core.request.record import check_calls
 from ..core.request.text import EMPTY_NEGATIVES

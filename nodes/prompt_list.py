@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..core.combine import MOST
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidPrompts
 from ..core.prompts.files import check_kind, digest_file, read_rows
 from ..core.prompts.pictures import ON_ERROR
@@ -18,7 +19,6 @@ from ..core.prompts.prompt_list import Template, compose, expand, require
 from ..core.prompts.rows import Row
 from ..core.prompts.text_files import tell, text_lines
 from ..core.prompts.wildcards import Wildcards
-from ..core.request.combine import MOST
 from ..core.wording import abridged, counted
 from ..host.paths import check_below, find_input, input_roots
 from ..host.types import PROMPTS, WORDS, BatchNode, Inputs

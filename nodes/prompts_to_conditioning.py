@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..core.combine import COMBINATIONS, combine
 from ..core.errors import InvalidPrompts, UnsupportedModel
 from ..core.prompts.prompt import Prompt
-from ..core.request.combine import COMBINATIONS, combine
 from ..core.text.stack import TOKENS_PER_CHUNK, stack_embeddings
 from ..core.wording import counted
 from ..host import host

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from batch_sdxl import NODE_CLASS_MAPPINGS, WEB_DIRECTORY
+from batch_sdxl.core.combine import COMBINATIONS, combine
 from batch_sdxl.core.prompts.prompt import Prompt
 from batch_sdxl.core.prompts.refine import WAYS, refine
-from batch_sdxl.core.request.combine import COMBINATIONS, combine
 from batch_sdxl.core.request.selection import select
 from batch_sdxl.core.saving.file_names import NameTemplate, Source
 from batch_sdxl.core.seeds import parse_seeds

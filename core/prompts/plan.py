@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..combine import combine
 from ..errors import InvalidRequest
 from ..images.source import SourceImage
-from ..request.combine import combine
 from ..request.image_request import ImageRequest
 from ..wording import counted
 from .prompt import Prompt

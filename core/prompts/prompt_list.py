@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import NamedTuple
 
+from ..combine import MOST
 from ..errors import InvalidPrompts
-from ..request.combine import MOST
 from .foreign_syntax import plain_here, refuse_tags
 from .plain_text import text_rows
 from .prompt import NO_SETTINGS, Prompt, Settings

@@ -7,8 +7,8 @@ from itertools import product
 from math import prod
 from typing import TypeVar
 
-from ..errors import InvalidRequest
-from ..wording import brief, counted
+from .errors import InvalidRequest
+from .wording import brief, counted
 
 #: Ways to combine lists; see `combine`.
 COMBINATIONS = ("zip", "product", "cycle")
