@@ -190,7 +190,7 @@ class ComfyHost(Host):
 
     def own_model(self, model: Any, clip: Any, vae: Any, name: str, *, unpromised: bool) -> Backend:
         """A MODEL, CLIP and VAE."""
-        from .model import ComfyModel
+        from .own_models.model import ComfyModel
 
         return ComfyModel(model, clip, vae, name, unpromised=unpromised)
 
@@ -199,7 +199,7 @@ class ComfyHost(Host):
         """As one of the models that ComfyUI moves; nothing of ComfyUI's runs within the block."""
         from ...core.models.model import Model
         from .memory import hold, release
-        from .model import ComfyModel
+        from .own_models.model import ComfyModel
 
         try:
             if isinstance(model, Model):

@@ -32,7 +32,7 @@ from batch_sdxl.core.engine.rows import Rows
 from batch_sdxl.core.errors import BatchSDXLError
 from batch_sdxl.core.models.vae import encode
 from batch_sdxl.core.numerics import Geometry
-from batch_sdxl.host.comfyui.model import ComfyModel
+from batch_sdxl.host.comfyui.own_models.model import ComfyModel
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy_extras.nodes_apg import APG
 from comfy_extras.nodes_freelunch import FreeU_V2

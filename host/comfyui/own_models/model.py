@@ -15,21 +15,21 @@ from typing import Any
 
 import torch
 
-from ...core.engine.backend import Backend
-from ...core.engine.rows import Rows
-from ...core.errors import InvalidRequest
-from ...core.numerics import package_versions
-from ...core.out_of_memory import telling
-from ...core.pinning import pinned
-from ...core.request.record import MadeWith
-from ...core.text.encoder import CACHE_SIZE, Embedding
-from .model_attention import attention_name, steady_attention
-from .model_guidance import conditions, guidance
-from .model_identity import Unknown, digest_of, state_of
-from .model_kind import GUIDING, check_kind, noise_of, patches_of
-from .model_text import ComfyText
-from .model_trial import try_guidance, try_patches
-from .model_vae import ComfyVAE, check_finite
+from ....core.engine.backend import Backend
+from ....core.engine.rows import Rows
+from ....core.errors import InvalidRequest
+from ....core.numerics import package_versions
+from ....core.out_of_memory import telling
+from ....core.pinning import pinned
+from ....core.request.record import MadeWith
+from ....core.text.encoder import CACHE_SIZE, Embedding
+from .attention import attention_name, steady_attention
+from .guidance import conditions, guidance
+from .identity import Unknown, digest_of, state_of
+from .kind import GUIDING, check_kind, noise_of, patches_of
+from .text import ComfyText
+from .trial import try_guidance, try_patches
+from .vae import ComfyVAE, check_finite
 
 #: Arguments of diffusers' UNet that ComfyUI's has its own words for.
 _KNOWN = {"sample", "timestep", "encoder_hidden_states", "added_cond_kwargs"}

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from ...core.errors import FailedImage
-from ...core.out_of_memory import telling
-from ...core.request.size import PIXELS_PER_LATENT
+from ....core.errors import FailedImage
+from ....core.out_of_memory import telling
+from ....core.request.size import PIXELS_PER_LATENT
 
 
 class ComfyVAE:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from ...core.errors import UnsupportedModel
-from ...core.models.sdxl_config import SCHEDULER
-from ...core.samplers.levels import Levels
+from ....core.errors import UnsupportedModel
+from ....core.models.sdxl_config import SCHEDULER
+from ....core.samplers.levels import Levels
 
 #: Options of a model that change what its UNet says, each row for itself, as far as is known.
 _OF_THE_UNET = ("model_function_wrapper", "transformer_options")

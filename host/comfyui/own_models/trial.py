@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import torch
 
-from ...core.engine.conditions.side import SideCondition
-from ...core.engine.conditions.size import SizeCondition
-from ...core.engine.conditions.text import TextCondition
-from ...core.engine.rows import Rows
+from ....core.engine.conditions.side import SideCondition
+from ....core.engine.conditions.size import SizeCondition
+from ....core.engine.conditions.text import TextCondition
+from ....core.engine.rows import Rows
 
 #: Rows of the calls that are tried, and width and height of their latents.
 _ROWS, _SIDE = 4, 32

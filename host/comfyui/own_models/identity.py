@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from ...core.errors import UnsupportedModel
+from ....core.errors import UnsupportedModel
 
 _TELLING = "a model of which all can be told apart by its content"
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from ...core.errors import InvalidPrompts, InvalidRequest
-from ...core.text.encoder import CACHE_SIZE, Embedding
-from ...core.text.stack import TOKENS_PER_CHUNK
+from ....core.errors import InvalidPrompts, InvalidRequest
+from ....core.text.encoder import CACHE_SIZE, Embedding
+from ....core.text.stack import TOKENS_PER_CHUNK
 
 _TRY = "_try_get_embedding"
 

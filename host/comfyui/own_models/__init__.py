@@ -1,0 +1,1 @@
+"""Models of ComfyUI's own loaders, as the engine runs them."""
