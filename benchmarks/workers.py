@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from batch_sdxl.cluster.crew import Crew, Orders
+from batch_sdxl.cluster.crew import Crew
+from batch_sdxl.cluster.hand import Orders
 from batch_sdxl.cluster.work import Piece, Queue, Work
 from batch_sdxl.cluster.worker import Made, Precision, Report, Task, Worker
 

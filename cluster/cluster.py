@@ -188,7 +188,7 @@ class RayCluster:
 
     def _orders(self, model: Model) -> Any:
         from ..core.models.attention import attention_of
-        from .crew import Orders
+        from .hand import Orders
         from .weights import pack
         from .worker import Precision
 

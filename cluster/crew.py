@@ -3,79 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from ..core.errors import BatchSDXLError, FailedImage, NoWorkers
-from ..core.models.spec import ModelSpec
 from ..core.wording import counted
+from .hand import Hand, Line, Orders
 from .numerics import difference
 from .pace import Limits, Patience, Speed, describe
+from .told import capital, places, reason
 from .work import TRIES, Piece, Work
-from .worker import Made, Precision, Report, Spoiled, Trouble
+from .worker import Made, Report, Spoiled, Trouble
 
 #: Seconds: to wait for news, between looks for new machines, and between lines about the speed.
 _NEWS, _LOOK, _TELL = 0.5, 10.0, 60.0
-
-
-class Line(Protocol):
-    """What `lines.Lines` does, so that simulations can stand in for it."""
-
-    def start(self, worker: int) -> None: ...  # noqa: D102
-    def call(self, worker: int, method: str, *arguments: Any) -> None: ...  # noqa: D102
-    def stream(self, worker: int, method: str, argument: Any, *, title: str, most: int) -> None: ...  # noqa: D102
-    def listen(self, seconds: float) -> Iterator[Any]: ...  # noqa: D102
-    def drop(self, worker: int) -> None: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What all workers of a crew are to be.
-
-    Attributes:
-        precision: what the driver knows of their numerics.
-        spec: of their model.
-        digest: of it.
-        version: of this package.
-        parcel: makes the model's files ready to be sent; None where each node has its own.
-        any_numerics: whether workers may differ from the first.
-    """
-
-    precision: Precision
-    spec: ModelSpec
-    digest: str
-    version: str
-    parcel: Callable[[], Any] | None = None
-    any_numerics: bool = False
-
-
-@dataclass
-class _Hand:
-    """A worker.
-
-    Attributes:
-        number: its own, from 1.
-        state: `called`, `known` by its report, `loading`, or `ready`.
-        pieces: that it has, the one at work first.
-        heard: when it said something, or got something to do, last.
-        began: when it began with its first piece, and the number of images in that.
-        trouble: what failed the piece at work.
-        starts: in a row that came to nothing.
-        was_ready: whether it ever was.
-    """
-
-    number: int
-    speed: Speed
-    state: str = "called"
-    pieces: deque[Piece] = field(default_factory=deque)
-    heard: float = 0.0
-    began: tuple[float, int] = (0.0, 0)
-    trouble: BatchSDXLError | None = None
-    starts: int = 0
-    was_ready: bool = False
-    numerics: str = ""
 
 
 class Crew:
@@ -112,7 +53,7 @@ class Crew:
         self._limits = limits or Limits()
         self._clock = clock
         self._count = 0
-        self._hands: dict[int, _Hand] = {}
+        self._hands: dict[int, Hand] = {}
         self._out: dict[int, str] = {}
         self._first: Report | None = None
         self._parcel: Any = None
@@ -193,17 +134,17 @@ class Crew:
         self._looked = now
         for _ in range(self._number() - len(self._hands) - len(self._out)):
             self._count += 1
-            hand = _Hand(self._count, Speed(f"worker {self._count}"))
+            hand = Hand(self._count, Speed(f"worker {self._count}"))
             self._hands[hand.number] = hand
             self._call(hand)
 
-    def _call(self, hand: _Hand) -> None:
+    def _call(self, hand: Hand) -> None:
         """Start a worker, and ask it what it is."""
         hand.state, hand.trouble, hand.heard = "called", None, self._clock()
         self._lines.start(hand.number)
         self._lines.call(hand.number, "report", self.orders.precision)
 
-    def _restart(self, hand: _Hand) -> None:
+    def _restart(self, hand: Hand) -> None:
         self._lines.drop(hand.number)
         self._call(hand)
 
@@ -230,12 +171,12 @@ class Crew:
                 hand.pieces.append(piece)
                 self._lines.stream(hand.number, "make", task(piece), title=title(piece), most=most)
 
-    def _begin(self, hand: _Hand, piece: Piece) -> None:
+    def _begin(self, hand: Hand, piece: Piece) -> None:
         hand.heard = self._clock()
         hand.speed.since = hand.speed.since or hand.heard
         hand.began = hand.heard, len(piece.indices)
 
-    def _load(self, hand: _Hand) -> None:
+    def _load(self, hand: Hand) -> None:
         if self.orders.parcel is not None and self._parcel is None:
             self._parcel = self.orders.parcel()
         spec = self.orders.spec
@@ -250,7 +191,7 @@ class Crew:
                 continue
             hand.heard = self._alive = self._clock()
             if heard.kind == "lost":
-                self._lose(hand, _why(heard.value))
+                self._lose(hand, reason(heard.value))
             elif heard.kind == "answer":
                 self._answer(hand, heard.value)
             elif heard.kind == "end":
@@ -258,7 +199,7 @@ class Crew:
             elif isinstance(made := self._item(hand, heard.value), Made):
                 yield made
 
-    def _answer(self, hand: _Hand, said: Report | Trouble) -> None:
+    def _answer(self, hand: Hand, said: Report | Trouble) -> None:
         if isinstance(said, Trouble):
             self._leave_out(hand, f"it cannot start: {said.error()}")
             return
@@ -270,7 +211,7 @@ class Crew:
         else:
             hand.state = "known"
 
-    def _refusal(self, hand: _Hand, said: Report) -> str:
+    def _refusal(self, hand: Hand, said: Report) -> str:
         """Why a worker cannot be used; empty where it can."""
         if said.version != self.orders.version:
             return f"batch-sdxl is {said.version} there instead of {self.orders.version}"
@@ -284,12 +225,12 @@ class Crew:
         other = difference(self._first.numerics, said.numerics)
         if other and self.orders.any_numerics:
             if hand.numerics != other:
-                self._tell(f"{_capital(hand.speed.name)} gives images of its own: {other}.")
+                self._tell(f"{capital(hand.speed.name)} gives images of its own: {other}.")
             hand.numerics = other
             return ""
         return other
 
-    def _item(self, hand: _Hand, said: Made | Spoiled | Trouble) -> Made | None:
+    def _item(self, hand: Hand, said: Made | Spoiled | Trouble) -> Made | None:
         work, piece = self._work, hand.pieces[0]
         assert work is not None
         if isinstance(said, Trouble):
@@ -305,7 +246,7 @@ class Crew:
             return said if is_new else None
         return None
 
-    def _end(self, hand: _Hand) -> None:
+    def _end(self, hand: Hand) -> None:
         work, piece = self._work, hand.pieces.popleft()
         start, images = hand.began
         if hand.trouble is None and piece.cost:
@@ -314,11 +255,11 @@ class Crew:
             self._begin(hand, hand.pieces[0])
         trouble, hand.trouble = hand.trouble, None
         if trouble is not None:
-            self._tell(f"{_capital(hand.speed.name)} failed: {trouble}")
+            self._tell(f"{capital(hand.speed.name)} failed: {trouble}")
         if work is not None:
             work.failed(piece, hand.number, self._able(), trouble)
 
-    def _lose(self, hand: _Hand, why: str) -> None:
+    def _lose(self, hand: Hand, why: str) -> None:
         """Let go of a worker that is no more, and start another in its place."""
         self._return(hand, FailedImage("an image from a worker", why, "See its log."))
         if hand.state != "ready":
@@ -326,10 +267,10 @@ class Crew:
         if hand.starts >= TRIES:
             self._leave_out(hand, f"it did not start {TRIES} times: {why}")
             return
-        self._tell(f"{_capital(hand.speed.name)} is lost and started again: {why}")
+        self._tell(f"{capital(hand.speed.name)} is lost and started again: {why}")
         self._restart(hand)
 
-    def _return(self, hand: _Hand, error: BatchSDXLError | None) -> None:
+    def _return(self, hand: Hand, error: BatchSDXLError | None) -> None:
         """Take its pieces back, of which the first was at work."""
         pieces = list(hand.pieces)
         hand.pieces.clear()
@@ -337,8 +278,8 @@ class Crew:
             if self._work is not None:
                 self._work.failed(piece, hand.number, self._able(), None if at else error)
 
-    def _leave_out(self, hand: _Hand, why: str) -> None:
-        self._tell(f"{_capital(hand.speed.name)} is left out: {why}")
+    def _leave_out(self, hand: Hand, why: str) -> None:
+        self._tell(f"{capital(hand.speed.name)} is left out: {why}")
         self._out[hand.number] = f"{hand.speed.name}: {why}"
         del self._hands[hand.number]
         self._lines.drop(hand.number)
@@ -385,7 +326,7 @@ class Crew:
         missing = ""
         if self._work is not None:
             missing = f" for the {counted(len(self._work.missing), 'images')} that are missing: "
-            missing += _ranges(sorted(self._work.missing))
+            missing += places(sorted(self._work.missing))
         why = "; ".join(self._out.values()) or f"none within {waited:.0f} s"
         raise NoWorkers(
             f"workers{missing}",
@@ -398,27 +339,3 @@ class Crew:
         text = describe((hand.speed for hand in self._hands.values()), self._clock)
         if text:
             self._tell(f"{text}.")
-
-
-def _why(error: Exception) -> str:
-    """The line of an error of Ray's that says most."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith("The actor is dead because")]
-    text = (said or lines or [type(error).__name__])[0]
-    return text.partition(" Worker exit detail")[0].partition(". Some common")[0][:300]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _ranges(indices: list[int]) -> str:
-    """Places of images as a person counts them: `1-4, 7`."""
-    spans: list[list[int]] = []
-    for index in indices:
-        if spans and spans[-1][1] == index:
-            spans[-1][1] += 1
-        else:
-            spans.append([index + 1, index + 1])
-    shown = [f"{a}" if a == b else f"{a}-{b}" for a, b in spans[:20]]
-    return ", ".join(shown + ["…"] * (len(spans) > 20))
