@@ -40,7 +40,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Any:
     comfyui = os.environ["COMFYUI_DIR"]
     here = Path(__file__).parent
     python = os.environ.get("COMFYUI_PYTHON", sys.executable)
-    paths = [comfyui, str(here), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    (folder / "packages").mkdir()
+    (folder / "packages" / "batch_sdxl").symlink_to(here.parents[1])
+    paths = [comfyui, str(here), str(folder / "packages")]
     process = subprocess.run(
         [python, str(here / "own_models_script.py"), str(folder)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "2"},
