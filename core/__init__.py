@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .combine import combine
+    from .combinations import combine
     from .engine.engine import Engine, GeneratedImage
     from .engine.progress import Progress
     from .images.source import SourceImage
@@ -59,7 +59,7 @@ _HOMES = {
     "numerics": ("Geometry",),
     "engine.progress": ("Progress",),
     "replay": ("Comparison", "Replay", "reproduce", "verify"),
-    "combine": ("combine",),
+    "combinations": ("combine",),
     "request.image_request": ("ImageRequest", "SizedRequest"),
     "request.record": ("Record",),
     "saving.image_file": ("save",),

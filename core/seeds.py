@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from .combine import MOST
+from .combinations import MOST
 from .errors import InvalidSeeds
 
 if TYPE_CHECKING:

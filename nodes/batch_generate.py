@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ..core.combine import COMBINATIONS
+from ..core.combinations import COMBINATIONS
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidRequest
 from ..core.images.source import SourceImage, read_image
 from ..core.prompts.columns import with_columns

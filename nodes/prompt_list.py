@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..core.combine import MOST
+from ..core.combinations import MOST
 from ..core.errors import BatchSDXLError, InvalidImage, InvalidPrompts
 from ..core.prompts.files import check_kind, digest_file, read_rows
 from ..core.prompts.pictures import ON_ERROR

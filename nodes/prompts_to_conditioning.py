@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..core.combine import COMBINATIONS, combine
+from ..core.combinations import COMBINATIONS, combine
 from ..core.errors import InvalidPrompts, UnsupportedModel
 from ..core.prompts.prompt import Prompt
 from ..core.text.stack import TOKENS_PER_CHUNK, stack_embeddings

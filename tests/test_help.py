@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from batch_sdxl import NODE_CLASS_MAPPINGS, WEB_DIRECTORY
-from batch_sdxl.core.combine import COMBINATIONS, combine
+from batch_sdxl.core.combinations import COMBINATIONS, combine
 from batch_sdxl.core.prompts.prompt import Prompt
 from batch_sdxl.core.prompts.refine import WAYS, refine
 from batch_sdxl.core.request.selection import select

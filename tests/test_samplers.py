@@ -146,7 +146,7 @@ def start(name: str, steps: int, config: Mapping[str, Any] = SDXL, **changes: An
 def run(course: Any, noise: torch.Tensor, image: torch.Tensor | None = None) -> torch.Tensor:
     course.start(noise, image)
     while not course.is_done:
-        course.advance(unet(course.model_input(), course.timestep))
+        course.advance(unet(course.model_input(), torch.tensor(course.timestep)))
     latents: torch.Tensor = course.latents
     return latents
 

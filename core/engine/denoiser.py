@@ -28,9 +28,10 @@ class Denoiser:
     tried. There, on a CPU, each row has a call of its own.
     """
 
-    def __init__(self, model: Model | Backend) -> None:
-        """Call the UNet of `model`."""
+    def __init__(self, model: Model | Backend, describer: Describer | None = None) -> None:
+        """Call the UNet of `model`, for one run, of which `describer` tells the numerics."""
         self._model = backend_of(model)
+        self._describer = describer or Describer(self._model)
         #: Shape of the rows, rows of a full call, threads -> what was seen.
         self._trials: dict[Hashable, Trial] = {}
 
@@ -53,7 +54,7 @@ class Denoiser:
     def _trial(self, rows: Rows, full: int) -> Trial:
         key = (rows.shape, full, torch.get_num_threads())
         if key not in self._trials:
-            numerics = Describer(self._model).numerics(Geometry(full))
+            numerics = self._describer.numerics(Geometry(full))
             memory = Memory(numerics, self._model.layers, rows.shape)
             self._trials[key] = Trial(partial(_call, self._model), rows.first(1), full, memory)
         return self._trials[key]

@@ -94,7 +94,6 @@ class Engine:
         self._geometry = geometry
         self._vae_tile = vae_tile
         self._backend = backend_of(model)
-        self._denoise = Denoiser(self._backend)
 
     def generate(
         self,
@@ -188,6 +187,7 @@ class Engine:
     ) -> Iterator[GeneratedImage]:
         with pinned(self._backend.device):
             describer = Describer(self._backend)
+            denoise = Denoiser(self._backend, describer)
         with self._backend.running():
             # Rows of one call share a shape, so one is finished before the next begins.
             for (width, height, chunks), queue in queues.items():
@@ -197,6 +197,7 @@ class Engine:
                         [(index, requests[index]) for index in queue],
                         chunks,
                         describer,
+                        denoise,
                         geometry,
                         progress,
                         tell,
@@ -207,6 +208,7 @@ class Engine:
         requests: list[tuple[int, SizedRequest]],
         chunks: int,
         describer: Describer,
+        denoise: Denoiser,
         geometry: Geometry,
         progress: Progress,
         tell: _Listener,
@@ -225,7 +227,7 @@ class Engine:
                 tell.step(progress)
             if not lanes:  # all that were admitted failed
                 continue
-            progress = progress.after(self._tick(lanes, geometry), 0, lanes)
+            progress = progress.after(self._tick(lanes, denoise, geometry), 0, lanes)
             done = [lane for lane in lanes if lane.is_done]
             if not done:
                 tell.step(progress)
@@ -276,7 +278,7 @@ class Engine:
                 self._encode_image(request),
             )
 
-    def _tick(self, lanes: list[Lane], geometry: Geometry) -> int:
+    def _tick(self, lanes: list[Lane], denoise: Denoiser, geometry: Geometry) -> int:
         """One UNet call, and a step of every lane that fits into it; how many did.
 
         Lanes that turn their guidance on may be too many for a moment: the last ones wait.
@@ -290,7 +292,7 @@ class Engine:
                     free -= needed
                     taking.append(lane)
                     parts.append(_rows(lane))
-            predictions = self._denoise(Rows.joined(parts), geometry)
+            predictions = denoise(Rows.joined(parts), geometry)
             own = torch.split(predictions, [len(part) for part in parts])
             for lane, rows, prediction in zip(taking, parts, own, strict=True):
                 lane.advance(prediction, partial(self._backend.guide, rows))
@@ -319,7 +321,7 @@ def _rows(lane: Lane) -> Rows:
     size = torch.tensor([lane.request.time_ids], dtype=torch.float32)
     return Rows(
         lane.model_input().expand(count, -1, -1, -1),
-        lane.timestep.float().expand(count),
+        torch.full((count,), lane.timestep),
         (
             TextCondition.joined([TextCondition(*embedding) for embedding in lane.embeddings]),
             SizeCondition(size.expand(count, -1)),

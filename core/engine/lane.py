@@ -91,14 +91,14 @@ class Lane:
         return self._course.is_done
 
     @property
-    def timestep(self) -> torch.Tensor:
+    def timestep(self) -> float:
         """The current timestep, a number between 0 and the training steps."""
         return self._course.timestep
 
     @property
     def embeddings(self) -> list[Embedding]:
         """One for each row of the next call: the prompt's, after the negative's if guided now."""
-        request, place = self.request, 1 - float(self.timestep) / self._train_steps
+        request, place = self.request, 1 - self.timestep / self._train_steps
         is_guided_now = request.guidance_start <= place <= request.guidance_end
         return self._embeddings if is_guided_now else self._embeddings[-1:]
 

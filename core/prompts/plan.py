@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..combine import combine
+from ..combinations import combine
 from ..errors import InvalidRequest
 from ..images.source import SourceImage
 from ..request.image_request import ImageRequest

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import NamedTuple
 
-from ..combine import MOST
+from ..combinations import MOST
 from ..errors import InvalidPrompts
 from .foreign_syntax import plain_here, refuse_tags
 from .plain_text import text_rows

@@ -58,9 +58,9 @@ class Course:
         return self._done == len(self._calls)
 
     @property
-    def timestep(self) -> torch.Tensor:
+    def timestep(self) -> float:
         """The current timestep, a number between 0 and the training steps."""
-        return torch.tensor(self._calls[self._done].timestep)
+        return self._calls[self._done].timestep
 
     def model_input(self) -> torch.Tensor:
         """The latents with the variance that the UNet was trained on."""

@@ -60,13 +60,17 @@ class DiffusersCourse:
         return self._done == len(self._timesteps)
 
     @property
-    def timestep(self) -> torch.Tensor:
+    def timestep(self) -> float:
         """As `Course.timestep`."""
+        return float(self._timestep)
+
+    @property
+    def _timestep(self) -> torch.Tensor:
         return self._timesteps[self._done]
 
     def model_input(self) -> torch.Tensor:
         """As `Course.model_input`."""
-        scaled: torch.Tensor = self._scheduler.scale_model_input(self.latents, self.timestep)
+        scaled: torch.Tensor = self._scheduler.scale_model_input(self.latents, self._timestep)
         self._input = scaled
         return scaled
 
@@ -74,7 +78,7 @@ class DiffusersCourse:
         """As `Course.advance`."""
         self._prediction = prediction
         (self.latents, *_) = self._scheduler.step(
-            prediction, self.timestep, self.latents, **self._step_arguments, return_dict=False
+            prediction, self._timestep, self.latents, **self._step_arguments, return_dict=False
         )
         self._done += 1
 
