@@ -109,6 +109,18 @@ def bits(engine: Engine) -> list[tuple[str, bytes]]:
     return [(image.record.identity, image.decoded.numpy().tobytes()) for image in images]
 
 
+@pytest.fixture(autouse=True)
+def _precisions() -> Iterator[None]:
+    """Torch's old words for precisions leave its new ones other than they were."""
+    operations = [(kind, name) for kind in ("cuda", "mkldnn") for name in ("conv", "rnn", "matmul")]
+    word = torch._C._get_cudnn_allow_tf32()
+    before = [torch._C._get_fp32_precision_getter(*operation) for operation in operations]
+    yield
+    torch._C._set_cudnn_allow_tf32(word)
+    for operation, own in zip(operations, before, strict=True):
+        torch._C._set_fp32_precision_setter(*operation, own)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tiny: Model) -> list[tuple[str, bytes]]:
     return bits(Engine(tiny))
