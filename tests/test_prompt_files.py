@@ -337,6 +337,19 @@ def test_signs_of_other_programs_are_said_once_where_they_are_plain_text(
         "a.txt:3:1: [a|b] is plain text here, not alternation",
         "a.txt:4:1: AND is plain text here, not a second prompt",
     ]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "batch_sdxl"):
+        read(
+            tmp_path,
+            "b.txt",
+            b"a <segment:face> b\n1.5::red:: a\na (b c)++\n('a', 'b').and()\na --ar 16:9\n",
+        )
+    assert caplog.messages == [
+        "b.txt:1:1: <segment:face> is plain text here, not a tag",
+        "b.txt:2:1: 1.5::red:: is plain text here, not a weight",
+        "b.txt:4:1: ).and( is plain text here, not a blend",
+        "b.txt:5:1: --ar is plain text here, not an option",
+    ]
 
 
 def test_a_template_takes_any_column(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
