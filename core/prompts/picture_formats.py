@@ -81,13 +81,17 @@ def picture_fields(
     if "parameters" in texts:
         return _parameters(texts["parameters"], stem, tell)
     if "prompt" in texts:
-        try:
-            return graph_fields(_object(texts["prompt"]), stem)
-        except json.JSONDecodeError:
-            raise NotSaid("a text called prompt that is no graph of ComfyUI") from None
+        return _graph(texts["prompt"], stem)
     if "workflow" in texts:
         raise NotSaid("the drawing of a ComfyUI workflow, without the graph that ran")
     raise NotSaid(", ".join(texts) or "no text at all")
+
+
+def _graph(text: str, stem: str) -> dict[str, object]:
+    try:
+        return graph_fields(_object(text), stem)
+    except json.JSONDecodeError:
+        raise NotSaid("a text called prompt that is no graph of ComfyUI") from None
 
 
 def _parameters(text: str, stem: str, tell: Callable[[str], None]) -> dict[str, object]:
