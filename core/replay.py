@@ -31,6 +31,8 @@ from .numerics import Geometry
 from .request.image_request import SizedRequest
 from .request.named import Named
 from .request.record import Record
+from .samplers.spacings import SPACINGS
+from .samplers.table import with_parts
 from .saving.image_file import read_record
 from .saving.png16 import to_uint16
 from .saving.writer import keeps_pixels
@@ -105,7 +107,8 @@ def reproduce(
         file: as `verify`, model and folders too.
         model: as `verify`.
         folders: as `verify`.
-        changes: fields of `ImageRequest`.
+        changes: fields of `ImageRequest`; a sampler_name, or a spacing alone as scheduler, leaves
+            the other as it was.
 
     Raises:
         BatchSDXLError: as `verify`, or a change that can't be made.
@@ -159,7 +162,11 @@ class Replay:
     def reproduce(self, file: Path, changes: Mapping[str, Any]) -> Again:
         """As the function `reproduce`."""
         record = read_record(file)
-        request = replace(self._request(record, file), **changes)
+        request, changes = self._request(record, file), dict(changes)
+        sampler, spacing = changes.pop("sampler_name", ""), changes.get("scheduler", "")
+        if sampler or spacing in SPACINGS:
+            changes["scheduler"] = with_parts(request.scheduler, sampler, spacing)
+        request = replace(request, **changes)
         return self._again(record, request, file.parent)
 
     def _again(self, record: Record, request: SizedRequest, beside: Path) -> Again:

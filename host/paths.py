@@ -28,6 +28,8 @@ _HOW_TO_ALLOW = (
     f"with {ALLOWED_VARIABLE} in its environment."
 )
 
+#: Half of a sign, with which no file can say its name.
+_HALF = re.compile("[\ud800-\udfff]")
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -210,7 +212,7 @@ def place_output(prefix: str) -> tuple[Path, str]:
         f"a filename_prefix that stays below {root}", repr(prefix), "Write for example: batch."
     )
     name = checked_name(prefix)
-    if name is None or name.endswith("/"):
+    if name is None or name.endswith("/") or _HALF.search(name):
         raise refused
     path = (root / name).resolve()
     if path == root or not path.is_relative_to(root):

@@ -249,7 +249,7 @@ LED_OUT = [
 ]
 
 
-@pytest.mark.parametrize("prefix", [*LED_OUT, "batch/", "batch\\", "."])
+@pytest.mark.parametrize("prefix", [*LED_OUT, "batch/", "batch\\", ".", "a\udcff"])
 def test_outputs_that_lead_elsewhere_are_refused(root: Path, prefix: str) -> None:
     (root / "out").mkdir()
     for name in ("out.png", "folder-out", "circle", "broken.png"):

@@ -40,7 +40,7 @@ CORPUS: list[tuple[str, bytes, list[Prompt] | str]] = [
     ("utf16be without mark.txt", "ab\nc".encode("utf-16-be"), [said("ab"), said("c")]),
     ("utf16 cut.txt", b"\xff\xfea\x00b", "utf16 cut.txt:1"),
     ("windows.csv", "text\na “café” … 5€".encode("cp1252"), [said("a “café” … 5€")]),
-    ("no code page.txt", b"caf\xe9 \x81", "a text file in windows-1252"),
+    ("no code page.txt", b"caf\xe9 \x81", "half a sign at no code page.txt:1"),
     ("chinese.csv", f"prompt\n{CHINESE}".encode("gb18030"), [said(CHINESE)]),
     ("japanese.txt", "青い背景に赤い円\n".encode("cp932"), [said("青い背景に赤い円")]),
     ("russian.txt", RUSSIAN.encode("cp1251"), [said(RUSSIAN)]),
@@ -94,7 +94,26 @@ CORPUS: list[tuple[str, bytes, list[Prompt] | str]] = [
     ("mixed.txt", b"---\n--prompt a", "--prompt at mixed.txt:2:1"),
     ("two negatives.txt", b"a\nnegative: b\nnegative: c", "second at two negatives.txt:3:1"),
     ("only negative.txt", b"negative: b", "a prompt, got none at only negative.txt:1:1"),
+    ("labels.txt", b"prompt: a\nnegative: b\n\nPrompt: c\n", [said("a", "b"), said("c")]),
+    (
+        "parameters.txt",
+        b"a,\nb\nNegative prompt: c\nSteps: 9, Sampler: Euler, Seed: 5\n\nd\nSteps: 9, Seed: 6\n",
+        [
+            said("a,\nb", "c", num_inference_steps=9, seed=5),
+            said("d", num_inference_steps=9, seed=6),
+        ],
+    ),
+    ("page.txt", b"<!DOCTYPE html>\n<p>404\n", "a web page, XML or RTF"),
+    ("rich.txt", b"{\\rtf1 a red circle}\n", "a web page, XML or RTF"),
+    # damaged
+    ("zero.txt", b"a red\0 circle\n", "a zero byte at zero.txt:1, character 6"),
+    ("broken.txt", "grün\n".encode() + b"caf\xe9\n", "half a sign at broken.txt:2, character 4"),
+    ("cut.txt", "grün\nü".encode()[:-1], "half a sign at cut.txt:2, character 1"),
     # tables
+    ("blank names.csv", b"prompt,seed,,\na,5,,\n", [said("a", seed=5)]),
+    ("bars.csv", b"prompt|seed\na, b|5\n", [said("a, b", seed=5)]),
+    ("bars.txt", b"prompt|seed\na, b|5\n", [said("a, b", seed=5)]),
+    ("unseen.csv", "\u200bprompt,seed\na,5\n".encode(), [said("a", seed=5)]),
     (
         "all.csv",
         b"Prompt,Negative,Seed,Width,Height,Steps,CFG Scale,Strength,Image\n"
@@ -234,7 +253,7 @@ def test_sheets_of_excel_are_read_as_tables(tmp_path: Path) -> None:
     path = save_sheet(
         tmp_path / "a.xlsx",
         ["Prompt", "Seed", "CFG", "style", None],
-        ["a, b", 5, 7.5, None],
+        ["a, b", 5, 7.5, "oil"],
         [],
         ["c", "18446744073709551615", 20.0],
     )
@@ -303,6 +322,9 @@ def test_columns_that_nothing_uses_are_said_once(
     caplog.clear()
     read(tmp_path, "b.csv", b"prompt,stesp\na,9\n")
     assert caplog.messages == ["b.csv:2:1: nothing uses stesp (did you mean steps?)"]
+    caplog.clear()
+    read(tmp_path, "c.csv", b"prompt,,\na,,\nb,,x\n")
+    assert caplog.messages == ["c.csv:3:1: nothing uses column 3"]
 
 
 def test_signs_of_other_programs_are_said_once_where_they_are_plain_text(
@@ -314,6 +336,19 @@ def test_signs_of_other_programs_are_said_once_where_they_are_plain_text(
         "a.txt:1:1: [red:blue:0.5] is plain text here, not prompt editing",
         "a.txt:3:1: [a|b] is plain text here, not alternation",
         "a.txt:4:1: AND is plain text here, not a second prompt",
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "batch_sdxl"):
+        read(
+            tmp_path,
+            "b.txt",
+            b"a <segment:face> b\n1.5::red:: a\na (b c)++\n('a', 'b').and()\na --ar 16:9\n",
+        )
+    assert caplog.messages == [
+        "b.txt:1:1: <segment:face> is plain text here, not a tag",
+        "b.txt:2:1: 1.5::red:: is plain text here, not a weight",
+        "b.txt:4:1: ).and( is plain text here, not a blend",
+        "b.txt:5:1: --ar is plain text here, not an option",
     ]
 
 

@@ -85,6 +85,13 @@ def test_pictures_say_their_prompts_in_natural_order(tmp_path: Path) -> None:
         {},
         {"Software": "x"},
         {"prompt": "{not json"},
+        {"prompt": "a red circle"},
+        {"parameters": '[{"prompt": "a red circle"}]'},
+        {"invokeai_metadata": '{"positive_prompt": "a", "regions": [{"prompt": "b"}]}'},
+        {
+            "invokeai_metadata": '{"positive_prompt": "a", '
+            '"canvas_v2_metadata": {"regionalGuidance": [{"positivePrompt": "b"}]}}'
+        },
         {"parameters": '{"prompt": "a red circle"}'},
         {"parameters": '{"prompt": 5}'},
         {"invokeai_metadata": '{"positive_prompt": "a", "positive_style_prompt": "b"}'},
@@ -330,6 +337,11 @@ READ: dict[str, dict[str, Any]] = {
         ["a", 1], a=node("ControlNetApplyAdvanced", positive=["dim", 0], negative=["f", 0]), f=FOX
     ),
     "efficient": graph(["a", 1], a=node("Efficient Loader", positive="a fox", negative="dim")),
+    "efficient, linked": graph(
+        ["a", 1],
+        a=node("Efficient Loader", ckpt_name="x", positive=["b", 0], negative="dim"),
+        b=node("PrimitiveString", value="a fox"),
+    ),
     "zero": graph(["f", 0], f=FOX) | {"dim": node("ConditioningZeroOut", conditioning=["f", 0])},
     "same twice": graph(
         ["a", 0],
@@ -518,6 +530,18 @@ def test_no_exif_gets_past_the_error_tree(scratch: Path, content: bytes, kind: s
     path = scratch / f"exif.{kind}"
     Image.new("RGB", (8, 8)).save(path, exif=b"Exif\0\0" + content)
     read_any(path)
+
+
+def test_what_pictures_say_beside_the_prompt_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    hires = 'a\nSteps: 5, Seed: 7, Hires prompt: "b, c"'
+    save_png(tmp_path / "1.png", parameters=hires)
+    save_png(tmp_path / "2.png", Comment=json.dumps({**NOVEL, "prompt": "1.5::a::"}))
+    assert [row.prompt() for row in read_rows(tmp_path, tell=told.append)] == ["a", "1.5::a::"]
+    assert told == [
+        '1.png: the Hires prompt of a second pass is left out: "b, c"',
+        "2.png: braces, brackets, :: and | of NovelAI, which are weights there, stay as they are",
+    ]
 
 
 def test_settings_of_pictures_that_count_otherwise_elsewhere() -> None:

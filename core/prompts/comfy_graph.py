@@ -49,6 +49,7 @@ _CHOICES = (
     ("cond", "ff_value", "tt_value"),
 )
 _TEXTS = ("text", "prompt", "populated_text", "text_positive", "string", "value")
+_SIDES = ("positive", "negative")
 _NUMBERS = ("value", "seed", "number", "int", "float", "Number")
 
 
@@ -169,12 +170,15 @@ class _Graph:
             ends = (inputs.get("conditioning_to"), inputs.get("conditioning_from"))
             return " BREAK ".join(filter(None, (self._conditioning(end, side) for end in ends)))
         if "positive" in inputs and "negative" in inputs:
+            if "ckpt_name" in inputs or any(isinstance(inputs[s], str) for s in _SIDES):
+                # It encodes: its inputs are texts, and other outputs may come before.
+                return self._text(inputs[side])
             if (
                 self._node(inputs["positive"])
                 and isinstance(value, list)
                 and value[1:2] in ([0], [1])
             ):
-                side = ("positive", "negative")[value[1]]
+                side = _SIDES[value[1]]
             return self._conditioning(inputs[side], side)
         ahead = [
             inputs[name]

@@ -75,14 +75,14 @@ def _rows_of_text(path: Path, suffix: str, tell: Callable[[str], None]) -> Itera
     if suffix == ".txt":
         if is_table(lines()):
             tell(f"{name} is read as a table: its first line names columns")
-            return table_rows(lines(), name, "\t;,")
+            return table_rows(lines(), name, "\t;,|")
         suffix = json_kind(lines())
         if not suffix:
             return text_rows(lines, name)
         tell(f"{name} is read as JSON")
     match suffix:
         case ".csv":
-            return table_rows(lines(), name, ",;\t")
+            return table_rows(lines(), name, ",;\t|")
         case ".tsv":
             return table_rows(lines(), name, "\t")
         case ".json":

@@ -13,6 +13,10 @@ _PLAIN = (
     ("prompt editing", re.compile(rf"\[{_INNER}*:\s*\d*\.?\d+\s*\]")),
     ("alternation", re.compile(rf"\[{_INNER}*\|{_INNER}*\]")),
     ("a second prompt", re.compile(r"(?<=\s)AND(?=\s)")),
+    ("a tag", re.compile(r"<\w+(?:\[[^<>\]\n]*\])?:[^<>\n]*>")),
+    ("a weight", re.compile(r"-?\d*\.?\d+::[^:\n]+::|\w\)?(?:\+\+|--)(?=[\s,]|$)")),
+    ("a blend", re.compile(r"\)\.(?:and|blend|swap)\(")),
+    ("an option", re.compile(r"(?<=\s)--[A-Za-z]\w*")),
 )
 
 
@@ -33,7 +37,9 @@ def refuse_tags(text: str, where: str) -> None:
 
 
 def plain_here(text: str) -> Iterator[tuple[str, str]]:
-    """What would be more than text in AUTOMATIC1111's web UI: its name there, and the signs.
+    """What would be more than text in other programs: its name there, and the signs.
+
+    AUTOMATIC1111's web UI, SwarmUI, InvokeAI, NovelAI and Midjourney.
 
     Brackets around plain words are not; nor is AND in a text of capitals.
     """

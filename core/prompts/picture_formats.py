@@ -22,10 +22,12 @@ _OTHER_NAMES = {
     "Variation seed": "variation_seed",
     "Variation seed strength": "variation_strength",
 }
+_SECOND_PASS = ("Hires prompt", "Hires negative prompt", "ADetailer prompt")
 _SIZE = re.compile(r"\(?(\d+) ?[x,] ?(\d+)\)?")
 #: InvokeAI 1: the prompt in quotes, and switches behind it.
 _DREAM = re.compile(r'\s*"(.*)"((?:\s+-.*)?)', re.DOTALL)
 _SWITCH = re.compile(r"\s-([sSWHC]) ?(\d[\d.]*)(?=\s|$)")
+_NOVEL_SIGNS = re.compile(r"[{}\[\]|]|::")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 # A program's key -> field.
@@ -79,21 +81,29 @@ def picture_fields(
     if "parameters" in texts:
         return _parameters(texts["parameters"], stem, tell)
     if "prompt" in texts:
-        return graph_fields(_object(texts["prompt"]), stem)
+        return _graph(texts["prompt"], stem)
     if "workflow" in texts:
         raise NotSaid("the drawing of a ComfyUI workflow, without the graph that ran")
     raise NotSaid(", ".join(texts) or "no text at all")
 
 
+def _graph(text: str, stem: str) -> dict[str, object]:
+    try:
+        return graph_fields(_object(text), stem)
+    except json.JSONDecodeError:
+        raise NotSaid("a text called prompt that is no graph of ComfyUI") from None
+
+
 def _parameters(text: str, stem: str, tell: Callable[[str], None]) -> dict[str, object]:
-    if not text.lstrip().startswith("{"):
-        return parameters_fields(text)
+    start = text.lstrip()[:1]
+    if start not in ("{", "["):
+        return parameters_fields(text, tell)
     try:
         said = _object(text)
     except ValueError:
-        # A prompt may start with a brace, as that of wildcards does.
-        if _STEPS.search(text):
-            return parameters_fields(text)
+        # A prompt may start with a brace, as that of wildcards does, or with a bracket.
+        if _STEPS.search(text) or start == "[":
+            return parameters_fields(text, tell)
         raise
     if isinstance(swarm := said.get("sui_image_params"), dict):
         return _named(swarm, _SWARM)
@@ -122,6 +132,9 @@ def _invoke(said: Mapping[str, Any]) -> dict[str, object]:
     prompt, style = said.get("positive_prompt"), said.get("positive_style_prompt")
     if style and style != prompt:
         raise NotSaid("InvokeAI's positive_style_prompt, a second prompt")
+    regions = said.get("regions"), _at(said, "canvas_v2_metadata", "regionalGuidance")
+    if any(regions):
+        raise NotSaid("InvokeAI's prompts for regions")
     return _named(said, _INVOKE)
 
 
@@ -162,24 +175,34 @@ def _novel(said: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, ob
         if isinstance(caption, dict) and caption.get("char_captions"):
             raise NotSaid("NovelAI's prompts for each character")
     fields = _named(said, _NOVEL)
-    if set("{}[]") & set(f"{fields.get('prompt')}{fields.get('negative_prompt')}"):
-        tell("the braces and brackets of NovelAI, which are weights there, stay as they are")
+    if _NOVEL_SIGNS.search(f"{fields.get('prompt')}{fields.get('negative_prompt')}"):
+        tell("braces, brackets, :: and | of NovelAI, which are weights there, stay as they are")
     return fields
 
 
-def parameters_fields(text: str) -> dict[str, object]:
+def _at(said: object, *names: str) -> object:
+    """What lies behind names within each other; None where one is not there."""
+    for name in names:
+        said = said.get(name) if isinstance(said, dict) else None
+    return said
+
+
+def parameters_fields(text: str, tell: Callable[[str], None] = lambda _: None) -> dict[str, object]:
     """The fields of a text as AUTOMATIC1111's web UI writes it into pictures.
 
     Args:
         text: the prompt, `Negative prompt: ...`, and a line of `Steps: 20, Seed: 5, ...`. What
             extensions write behind that line is about how the prompt came to be.
+        tell: takes what is left out.
     """
     values: dict[str, object] = {}
     if settings := _last(_STEPS, text):
         text = text[: settings.start()]
         for name, value in _SETTING.findall(settings[0]):
             size = _SIZE.fullmatch(value)
-            if name == "Size" and size:
+            if name in _SECOND_PASS:
+                tell(f"the {name} of a second pass is left out: {value}")
+            elif name == "Size" and size:
                 values |= {"width": size[1], "height": size[2]}
             elif name == "Clip skip" and value.isdecimal():
                 values["clip_skip"] = max(int(value) - 2, 0)  # counted from the last layer there

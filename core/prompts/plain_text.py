@@ -1,4 +1,4 @@
-"""Text -> rows. Three forms, told apart by what is in the text.
+"""Text -> rows. Four forms, told apart by what is in the text.
 
 A prompt a line; `#` starts a comment line, empty lines are left out:
 
@@ -20,6 +20,12 @@ Blocks, where a line of dashes stands between prompts of several lines, or `posi
     a blue star
 
 A line `name: ...` in a block names it, and is no part of the prompt.
+
+What AUTOMATIC1111's web UI writes of an image, each up to its line of settings:
+
+    a red circle
+    Negative prompt: blurry
+    Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 512x768
 """
 
 from __future__ import annotations
@@ -29,11 +35,14 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
 from ..errors import InvalidPrompts
+from .picture_formats import parameters_fields
 from .rows import SYNONYMS, Row, fields, normal, place
 from .text_files import Line
 
 _RULE = re.compile(r"-{3,}\s*")
-_LABEL = re.compile(r"\s*(positive|negative|name)(?:[ _]prompt)?\s*:", re.IGNORECASE)
+_LABEL = re.compile(r"\s*(positive|negative|prompt|name)(?:[ _]prompt)?\s*:", re.IGNORECASE)
+_SETTINGS = re.compile(r"Steps: \d+, .*\bSeed: \d")
+_OTHERS = re.compile(r"\s*(?:<!doctype|<html|<\?xml|\{\\rtf)", re.IGNORECASE)
 _OPTION = re.compile(r"--([A-Za-z][\w-]*)(?=\s|$)")
 _VALUE = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(?=\s|$)|\'([^\']*)\'(?=\s|$)|([^\s"\']\S*|[\'"])')
 _ESCAPE = re.compile(r'\\(["\\])')
@@ -70,6 +79,15 @@ def text_rows(lines: Callable[[], Iterator[Line]], source: str = "") -> Iterator
     Raises:
         InvalidPrompts: a line cannot be read; the message names its place.
     """
+    first = next(lines(), None)
+    if first and _OTHERS.match(first.text):
+        raise InvalidPrompts(
+            "plain text",
+            f"{first.text.strip()[:40]!r} at {place(source, first.number, 1)}",
+            "Save it as plain text: this is a web page, XML or RTF.",
+        )
+    if any(_SETTINGS.match(line.text) for line in lines()):
+        return _parameters(lines(), source)
     if any(_RULE.fullmatch(line.text) or _label(line.text) not in ("", "name") for line in lines()):
         return _blocks(lines(), source)
     return _lines(lines(), source)
@@ -84,6 +102,21 @@ def _lines(lines: Iterator[Line], source: str) -> Iterator[Row]:
             yield _options(line, source)
         else:
             yield Row(source, line.number, {"prompt": text})
+
+
+def _parameters(lines: Iterator[Line], source: str) -> Iterator[Row]:
+    texts: list[str] = []
+    first = 0
+    for line in lines:
+        if not texts and not line.text.strip():
+            continue
+        first = first if texts else line.number
+        texts.append(line.text)
+        if _SETTINGS.match(line.text):
+            yield Row(source, first, parameters_fields("".join(texts)))
+            texts = []
+    if texts:
+        yield Row(source, first, parameters_fields("".join(texts)))
 
 
 def _options(line: Line, source: str) -> Row:

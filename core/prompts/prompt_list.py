@@ -83,7 +83,7 @@ def compose(
         if _is_heading(row) and not template.text:
             tell(f"{row.place()}: the heading {row.values['name']} is left out")
             continue
-        if unused := row.values.keys() - used:
+        if unused := {name for name, v in row.values.items() if str(v or "").strip()} - used:
             used |= unused
             tell(f"{row.place()}: nothing uses {', '.join(map(_with_near, sorted(unused)))}")
         prompt = template.fill(row)

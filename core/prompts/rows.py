@@ -26,12 +26,14 @@ _NUMBER = re.compile(r"[+-]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][+-]?\d{1,3
 #: Of 1,234 nobody can tell; of 7,5 everybody.
 _DECIMAL_COMMA = re.compile(r"[+-]?\d{1,30},(?:\d{1,2}|\d{4,30})", re.ASCII)
 _ROUNDED = re.compile(r"\d[.,]?\d*E\+\d+", re.IGNORECASE | re.ASCII)
+#: Signs that no one sees, which programs and web pages leave at the start of a name.
+_UNSEEN = re.compile("[\u200b-\u200d\ufeff]")
 _SLOT = re.compile(r"\{([^\W\d][\w -]*)\}")
 
 
 def normal(name: str) -> str:
     """A header, key or option as fields are called: `CFG scale` is cfg_scale."""
-    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
+    return re.sub(r"[\s_-]+", "_", _UNSEEN.sub("", name).strip().casefold())
 
 
 #: What people call the fields of `ImageRequest` in headers, keys and options.
@@ -69,6 +71,8 @@ def slots(template: str) -> set[str]:
 def fields(names: Iterable[str], where: Callable[[int], str]) -> list[str]:
     """The field of each name: one of `ImageRequest`, else the name itself in `normal` form.
 
+    One that is blank, as spreadsheets leave behind the last, is called by its number.
+
     Args:
         names: in the words of a file.
         where: the place of the name of an index, for messages.
@@ -78,7 +82,7 @@ def fields(names: Iterable[str], where: Callable[[int], str]) -> list[str]:
     """
     seen: dict[str, str] = {}
     for index, name in enumerate(names):
-        field = field_of(name)
+        field = field_of(name) or f"column {index + 1}"
         if field in seen:
             raise InvalidPrompts(
                 f"{field} once", f"{seen[field]!r} and {name!r} at {where(index)}", "Keep one."

@@ -69,7 +69,7 @@ def is_table(lines: Iterator[Line]) -> bool:
     first = next((line.text for line in lines if line.text.strip()), "")
     if _SEPARATOR.fullmatch(first):
         return True
-    for sign in "\t;,":
+    for sign in "\t;|,":
         cells = [normal(cell.strip(' "\n')) for cell in first.split(sign)]
         named = [SYNONYMS.get(cell) for cell in cells]
         if len(cells) > 1 and "prompt" in named and (sign == "\t" or None not in named):

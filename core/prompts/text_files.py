@@ -26,6 +26,10 @@ _MARKS = {
 }
 _CHUNK = 1 << 16
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+#: A sign of UTF-8 beyond ASCII; in texts of other encodings few bytes are one by chance.
+_UTF8_SIGN = re.compile(
+    rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+)
 _LONG_RUN = re.compile(rb"[\x80-\xff]{4}")
 #: What Windows saves where letters are not Latin.
 _CODE_PAGES = ["cp1251", "gb18030", "cp932", "cp949", "big5"]
@@ -62,7 +66,8 @@ def text_file(path: Path, tell: Callable[[str], None] = tell) -> Callable[[], It
 def _lines(path: Path, encoding: str) -> Iterator[Line]:
     number = 0
     try:
-        with path.open(encoding=encoding) as file:
+        # A byte that is no text becomes half a sign, whose place is known.
+        with path.open(encoding=encoding, errors="surrogateescape") as file:
             for number, text in enumerate(file, 1):
                 yield Line(check_text(text, f"{path.name}:{number}"), number)
     except (OSError, UnicodeError) as error:
@@ -101,9 +106,9 @@ def detect_encoding(path: Path) -> str:
                 return _unmarked_utf16(chunk) or "utf-8"
             decoder = codecs.getincrementaldecoder("utf-8")()
             while chunk:
-                decoder.decode(chunk)
-                chunk = file.read(_CHUNK)
-            decoder.decode(b"", final=True)
+                following = file.read(_CHUNK)
+                decoder.decode(chunk, final=not following)
+                chunk = following
     except UnicodeDecodeError:
         return _code_page(chunk)
     except OSError as error:
@@ -112,7 +117,14 @@ def detect_encoding(path: Path) -> str:
 
 
 def _unmarked_utf16(chunk: bytes) -> str | None:
-    """UTF-16 of one byte order or the other, if the bytes are text in it."""
+    """UTF-16 of one byte order or the other, if the bytes are text in it.
+
+    What is plain text but for a few zeros is that, and damaged.
+    """
+    with suppress(UnicodeDecodeError):
+        plain = chunk.replace(b"\0", b"")
+        if len(plain) > 0.75 * len(chunk) and not _CONTROL.search(plain.decode()):
+            return None
     for encoding, zeros, others in (
         ("utf-16-le", chunk[1::2], chunk[::2]),
         ("utf-16-be", chunk[::2], chunk[1::2]),
@@ -125,10 +137,13 @@ def _unmarked_utf16(chunk: bytes) -> str | None:
 
 
 def _code_page(chunk: bytes) -> str:
-    """The encoding of bytes that are no Unicode.
+    """The encoding of bytes that are no Unicode; UTF-8 where most are, for it is damaged then.
 
     Western texts have few letters beyond ASCII in a row, and statistics take them for anything.
     """
+    others, signs = _UTF8_SIGN.subn(b"", chunk)
+    if signs >= sum(byte >= 0x80 for byte in others):
+        return "utf-8"
     if _LONG_RUN.search(chunk):
         from charset_normalizer import from_bytes
 
@@ -154,6 +169,8 @@ def check_text(text: str, where: str) -> str:
             text.encode()
         except UnicodeEncodeError as error:
             raise InvalidPrompts(
-                "text", f"half a sign at {where}, character {error.start + 1}", "Write it again."
+                "text",
+                f"half a sign at {where}, character {error.start + 1}",
+                "Write it again, and save a file as UTF-8.",
             ) from None
     return text

@@ -16,7 +16,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from ..errors import InvalidRequest
-from ..wording import brief
+from ..wording import brief, meant
 from .kinds import Kind
 
 R = TypeVar("R")
@@ -206,7 +206,7 @@ def from_texts(kind: type, texts: Mapping[str, str]) -> dict[str, Any]:
             raise InvalidRequest(
                 f"a setting of an image: {', '.join(known)}",
                 brief(name),
-                "Write for example --set num_inference_steps=30.",
+                meant(name, known) or "Write for example --set num_inference_steps=30.",
             )
         try:
             values[one.name] = one.kind.from_text(text)

@@ -96,6 +96,12 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
+def with_parts(name: str, sampler: str, spacing: str) -> str:
+    """A name with another sampler, another spacing or both; what is empty stays."""
+    was, _, spaced = name.partition(":")
+    return ":".join(filter(None, (sampler or was, spacing or spaced)))
+
+
 def check_scheduler(name: str) -> None:
     """Check that a name is one of ours.
 

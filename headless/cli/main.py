@@ -169,7 +169,9 @@ def _reproduce(args: argparse.Namespace) -> int:
     from ...core.saving.writer import save_png
 
     check_folder(args.output.absolute())
-    changes = from_texts(ImageRequest, dict(_pair(text) for text in args.set))
+    texts = dict(_pair(text) for text in args.set)
+    sampler = {"sampler_name": texts.pop("sampler_name")} if "sampler_name" in texts else {}
+    changes = from_texts(ImageRequest, texts) | sampler
     again = Replay(args.model, args.images, host.current()).reproduce(args.file, changes)
     record = again.image.record
     stem = f"reproduced_*_seed{record.request.seed}"

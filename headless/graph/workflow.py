@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ MOST_BYTES = 64 * 2**20
 
 #: How the pictures start that can hold a workflow: PNG, JPEG, WebP (and AVIF at its fifth byte).
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+
+#: Half of a sign, which no text can be written with.
+_HALF = re.compile("[\ud800-\udfff]")
 
 #: Inputs whose text is read line by line: there, a list stands for its lines.
 _LINES = {
@@ -99,11 +103,17 @@ def _parse(content: Any, catalog: Catalog) -> Graph:
 
 
 def _loads(text: str) -> Any:
-    """Parsed JSON in which no node is lost to another of its id."""
+    """Parsed JSON in which no node or input is lost to another of its name."""
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        found = json.loads(text, object_pairs_hook=_object)
+        said = json.dumps(found, ensure_ascii=False) if "\\u" in text else ""
+        if half := _HALF.search(said):
+            raise InvalidWorkflow(
+                "a workflow of whole characters", f"half of one, {half[0]!r}", "Take it out."
+            )
     except RecursionError:
         raise _too_deep() from None
+    return found
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,6 +122,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, value in pairs if _is_api_node(value)]
         if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
             raise two_of_one_id(twice)
+        names = [name for name, _ in pairs]
+        twice = [name for name in found if names.count(name) > 1]
+        raise InvalidWorkflow(
+            "each name once in an object of the workflow",
+            ", ".join(f"{name!r} twice" for name in twice[:5]),
+            "Keep the one that is meant.",
+        )
     return found
 
 

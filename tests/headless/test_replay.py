@@ -432,6 +432,17 @@ def test_an_image_is_reproduced_with_changes(
     assert main(["verify", answer["file"]]) == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "scheduler"),
+    [("sampler_name=heun", "heun"), ("scheduler=karras", "euler:karras"), ("scheduler=lms", "lms")],
+)
+def test_sampler_and_spacing_change_on_their_own(
+    save: Save, capsys: pytest.CaptureFixture[str], change: str, scheduler: str
+) -> None:
+    assert main(["reproduce", str(save()), "--json", "--set", change]) == 0
+    assert json.loads(capsys.readouterr().out)["row"]["request"]["scheduler"] == scheduler
+
+
 @pytest.mark.parametrize("change", ["nope=1", "steps=many", "steps=0", "steps", "image=x"])
 def test_changes_that_cannot_be_made_are_refused(
     save: Save, capsys: pytest.CaptureFixture[str], change: str

@@ -100,6 +100,22 @@ def test_both_nodes_of_one_id_are_refused(
         read(save(twice), catalog)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "got"),
+    [
+        ('{"a": 1, "a": 2}', "each name once .*, got 'a' twice"),
+        (r'{"a": ["\ud800"]}', "half of one"),
+    ],
+)
+def test_what_cannot_be_taken_as_it_stands_is_refused(
+    catalog: Catalog, tmp_path: Path, inputs: str, got: str
+) -> None:
+    path = tmp_path / "odd.json"
+    path.write_text('{"3": {"class_type": "Number", "inputs": ' + inputs + "}}")
+    with pytest.raises(InvalidWorkflow, match=got):
+        read(path, catalog)
+
+
 @pytest.mark.parametrize("deep", ['{"nodes": ' + "[" * 100_000, '{"prompt": ' * 5000 + "1"])
 def test_file_that_is_nested_without_end_is_refused(
     catalog: Catalog, tmp_path: Path, deep: str
