@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 #: The address of a Ray that is started on this machine, for one run.
 LOCAL = "local"
+
+#: Seconds until a cluster is taken for one that cannot be reached.
+PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -178,8 +182,9 @@ class RayCluster:
             ray.init(address=LOCAL, include_dashboard=False, **usual)
             return
         try:
+            _knock(self._options.address)
             ray.init(address=self._options.address, **usual)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise NoWorkers(
                 f"a Ray cluster at {self._options.address}",
                 str(error).partition("\n")[0] or type(error).__name__,
@@ -230,6 +235,13 @@ def _machines(ray: Any) -> list[float]:
     """CPUs of each node that has any to give."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     return [cpus for node in nodes if (cpus := node["Resources"].get("CPU", 0)) >= 1] or [1.0]
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing answers at `host:port`: Ray itself tries for many minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -110,3 +111,10 @@ def test_machines_come_and_go(
     assert left
     assert any("is lost and started again" in line for line in told)
     assert made == {index: expected[index % len(requests)] for index in range(len(many))}
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once(tmp_path: Path, capfd: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    assert main([*COMMAND, "--output", str(tmp_path), "--ray", address]) == 1
+    assert f"Expected: a Ray cluster at {address}" in capfd.readouterr().err
