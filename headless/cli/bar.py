@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Seconds between two lines where there is no terminal to draw a bar on.
 PERIOD = 5.0
 
+#: Seconds until a line is said again that says nothing new.
+REPEATED = 60.0
+
 
 class Bar:
     """A progress bar on a terminal; elsewhere a line now and then."""
@@ -77,6 +80,7 @@ class _Lines(ProgressDisplay):
         self._total_steps = total_steps
         self._total_images = total_images
         self._last = time.monotonic()
+        self._said = ""
         #: When the first steps were there: before, prompts are encoded and calls tried out.
         self._begun: tuple[float, int] | None = None
 
@@ -86,7 +90,6 @@ class _Lines(ProgressDisplay):
             self._begun = now, steps
         if now - self._last < PERIOD and images < self._total_images:
             return
-        self._last = now
         speed = self._speed(steps, now)
         parts = [
             f"{images}/{self._total_images} images",
@@ -94,7 +97,11 @@ class _Lines(ProgressDisplay):
             *([f"{speed:.1f} steps/s"] if speed else []),
             *([self._left(steps, images, speed)] if images < self._total_images else []),
         ]
-        self._console.print(", ".join(parts), highlight=False, soft_wrap=True)
+        line = ", ".join(parts)
+        if line == self._said and now - self._last < REPEATED:
+            return
+        self._last, self._said = now, line
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def _left(self, steps: int, images: int, speed: float) -> str:
         if not steps:

@@ -377,6 +377,19 @@ def test_lines_elsewhere_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> N
     assert lines[-1] == "2/2 images, 100/100 steps, 4.0 steps/s"
 
 
+def test_a_line_that_says_nothing_new_comes_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    console = Console(file=io.StringIO())
+    with bar.Bar(console) as shown:
+        progress = shown.display(total_steps=100, total_images=2)
+        for _ in range(10):
+            now += 7
+            progress.update(0, images=0)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == ["0/2 images, 0/100 steps, starting"] * 2
+
+
 def test_doctor_tells_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--model", "demo"]) == 0
     out, err = capsys.readouterr()
