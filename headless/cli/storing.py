@@ -32,5 +32,9 @@ def run(clear: bool, as_json: bool) -> int:
 
 
 def _in_words(usage: Usage) -> str:
-    used, limit = (f"{size / 1000**3:.2f}" for size in (usage.size, usage.limit))
-    return f"{counted(usage.images, 'images')}, {used} of at most {limit} GB, in {usage.folder}"
+    used, limit = map(_size, (usage.size, usage.limit))
+    return f"{counted(usage.images, 'images')}, {used} of at most {limit}, in {usage.folder}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
