@@ -206,7 +206,7 @@ def from_texts(kind: type, texts: Mapping[str, str]) -> dict[str, Any]:
             raise InvalidRequest(
                 f"a setting of an image: {', '.join(known)}",
                 brief(name),
-                meant(name, known) or "Write for example --set num_inference_steps=30.",
+                meant(name, known) or "Write for example --set steps=30.",
             )
         try:
             values[one.name] = one.kind.from_text(text)

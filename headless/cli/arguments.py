@@ -130,7 +130,8 @@ def _add_generate(commands: Commands) -> None:
     parser = commands.add_parser(
         "generate",
         help="make images without a workflow file",
-        description="Make images of prompts and seeds. What is not given is as in a fresh node.",
+        description="Make images of prompts and seeds. What is not given is as in a fresh node,\n"
+        "but for an empty negative prompt: it is as in diffusers.",
         epilog=_GENERATE_EXAMPLES,
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
