@@ -42,7 +42,8 @@ def combine(mode: str, **lists: Sequence[T]) -> list[tuple[T, ...]]:
         if len(values) == 0:
             raise InvalidRequest(f"at least one of {name}", "none", f"Add to the list of {name}.")
     lengths = {name: len(values) for name, values in lists.items()}
-    told = " and ".join(counted(length, name) for name, length in lengths.items())
+    *most, last = (counted(length, name) for name, length in lengths.items())
+    told = f"{', '.join(most)} and {last}" if most else last
     longest = max(lengths.values())
     if (rows := prod(lengths.values()) if mode == "product" else longest) > MOST:
         raise InvalidRequest(
