@@ -58,6 +58,15 @@ def test_an_altered_file_is_noticed_and_taken_away(tmp_path: Path, place: int) -
     assert files(store) == []
 
 
+def test_a_file_under_the_name_of_another_is_noticed(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path)
+    store.put(key(1), image(1), "{}")
+    store.put(key(2), image(2), "{}")
+    first, second = files(store)
+    first.replace(second)
+    assert store.get(key(2)) is None
+
+
 @pytest.mark.parametrize("length", [0, 1, 8, 100, 1300])
 def test_a_torn_file_is_noticed(tmp_path: Path, length: int) -> None:
     store = ImageStore(tmp_path)

@@ -73,7 +73,8 @@ class ImageStore:
     def get(self, identity: str, *, unrounded: bool = False) -> NDArray[np.generic] | None:
         """An image that is here whole, None for none.
 
-        A file that is torn or was altered is taken away, so that its image is made again.
+        A file that is torn, was altered or has the name of another is taken away, so that its image
+        is made again.
 
         Args:
             identity: of `request.identity`.
@@ -108,7 +109,7 @@ class ImageStore:
             OutputError: it cannot be written.
         """
         path = self._path(identity, image.dtype != np.uint8)
-        content = _packed(image, record)
+        content = _packed(path.name, image, record)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
@@ -171,11 +172,11 @@ class ImageStore:
                             yield path, status.st_size, status.st_mtime
 
 
-def _packed(image: NDArray[np.generic], record: str) -> bytes:
+def _packed(name: str, image: NDArray[np.generic], record: str) -> bytes:
     from safetensors.numpy import save
 
     pixels = np.ascontiguousarray(image)
-    return save({"image": pixels}, {"record": record, "sha256": _digest(pixels, record)})
+    return save({"image": pixels}, {"record": record, "sha256": _digest(name, pixels, record)})
 
 
 def _read(path: Path) -> NDArray[np.generic] | None:
@@ -191,15 +192,15 @@ def _read(path: Path) -> NDArray[np.generic] | None:
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         logging.getLogger(__name__).warning("%s is damaged and not used (%s)", path, error)
         return None
-    if said.get("sha256") != _digest(image, said.get("record", "")):
+    if said.get("sha256") != _digest(path.name, image, said.get("record", "")):
         logging.getLogger(__name__).warning("%s was altered and is not used", path)
         return None
     return image
 
 
-def _digest(image: NDArray[np.generic], record: str) -> str:
-    """SHA-256 over all that a file says, in hexadecimal."""
-    said = json.dumps([str(image.dtype), image.shape, record])
+def _digest(name: str, image: NDArray[np.generic], record: str) -> str:
+    """SHA-256 over a file's name and all that it says, in hexadecimal."""
+    said = json.dumps([name, str(image.dtype), image.shape, record])
     digest = hashlib.sha256(said.encode())
     digest.update(image.tobytes())
     return digest.hexdigest()
