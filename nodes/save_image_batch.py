@@ -309,9 +309,9 @@ class Saving:
 
     def end(self) -> dict[str, Any]:
         """Write the page, say what is left out, and hand out what was written."""
-        self._write_pages()
+        pages = self._write_pages()
         files = self.files
-        _tell(self._writer.left_out, len(files), self._no_page, self._node_id)
+        _tell(self._writer.left_out, len(files), self._no_page, pages, self._node_id)
         rows = [self._rows[index] for index in sorted(self._writer.files)]
         ui = {
             "images": [ui_entry(file) for file in files],
@@ -324,12 +324,11 @@ class Saving:
         with suppress(BatchSDXLError):  # what ends the run is told, and matters more
             self._write_pages()
 
-    def _write_pages(self) -> None:
+    def _write_pages(self) -> list[Path]:
         from ..core.saving.gallery_page import write_page
 
-        for folder in self._paged:
-            if folder.is_dir():  # not where nothing was written
-                write_page(folder)
+        # Not where nothing was written.
+        return [write_page(folder) for folder in self._paged if folder.is_dir()]
 
 
 def _usual_names(rows: Iterable[Row]) -> str:
@@ -365,8 +364,10 @@ def _rounded(picture: torch.Tensor, form: Format) -> Any:
     return to_uint16(picture) if form.bits == 16 else to_uint8(picture)
 
 
-def _tell(left_out: Counter[str], total: int, no_page: bool, node_id: str) -> None:
-    """Say what is not in the files, and why."""
+def _tell(
+    left_out: Counter[str], total: int, no_page: bool, pages: Sequence[Path], node_id: str
+) -> None:
+    """Say what is not in the files, and why, and where pages are."""
     notes = [
         f"{number} of {total} files are without {name}: a JPEG has room for 64 KB of text. "
         "Save as png, webp or avif to keep it."
@@ -374,5 +375,6 @@ def _tell(left_out: Counter[str], total: int, no_page: bool, node_id: str) -> No
     ]
     if no_page:
         notes.append("No index.html: ComfyUI runs with --disable-metadata.")
+    notes += [f"A page of all: {page}" for page in pages]
     if notes:
         host.current().tell("\n".join(notes), node_id)
