@@ -26,6 +26,12 @@ def requests(number: int, **fields: Any) -> list[ImageRequest]:
     return [ImageRequest(seed=seed, **usual | fields) for seed in range(number)]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _tried(tiny: Model) -> None:
+    """Which calls agree is known."""
+    list(Engine(tiny, geometry=Geometry(4)).generate(requests(2)))
+
+
 def test_the_count_sees_what_is_kept() -> None:
     with LiveTensors() as living:
         kept = [torch.zeros(1000) for _ in range(3)]
