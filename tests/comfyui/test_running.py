@@ -18,14 +18,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from batch_sdxl.core import Engine, ImageRequest, load_model
+from batch_sdxl.core import Engine, Geometry, ImageRequest, load_model
 from batch_sdxl.core.engine.preview import Layout
 from PIL import Image
 
 NODE = "4"
 PROMPTS = [f"a {colour} circle" for colour in ("red", "green", "blue", "yellow")] * 2
 STEPS, CFG = 40, 3.0
-ROWS = 8  # of a UNet call for images of this size on a CPU: four images
+ROWS = 8  # of a UNet call: four images
 
 #: ComfyUI's kinds of binary messages.
 TEXT, PREVIEW, PREVIEW_WITH_METADATA = 3, 1, 4
@@ -122,7 +122,10 @@ def graph(prefix: str, first_seed: int, steps: int = STEPS) -> dict[str, Any]:
         "1": ("LoadSDXL", {"model_name": "demo", "dtype": "fp32"}),
         "2": ("PromptList", {"text": "\n".join(PROMPTS), "negative_prompt": ""}),
         "3": ("SeedList", {"seeds": f"{first_seed}..+{len(PROMPTS)}"}),
-        NODE: ("BatchGenerate", {"model": ["1", 0], "prompts": ["2", 0], "seeds": ["3", 0]}),
+        NODE: (
+            "BatchGenerate",
+            {"model": ["1", 0], "prompts": ["2", 0], "seeds": ["3", 0], "rows_per_call": ROWS},
+        ),
         "5": (
             "SaveImageBatch",
             {"images": [NODE, 0], "rows": [NODE, 1], "filename_prefix": prefix},
@@ -149,7 +152,7 @@ def expected(first_seed: int) -> list[Any]:
         )
         for number, prompt in enumerate(PROMPTS)
     ]
-    engine = Engine(load_model("demo", device="cpu", dtype="fp32"))
+    engine = Engine(load_model("demo", device="cpu", dtype="fp32"), geometry=Geometry(ROWS))
     return [i.pixels for i in sorted(engine.generate(requests), key=lambda image: image.index)]
 
 
