@@ -243,3 +243,9 @@ def test_trials_are_remembered_beyond_the_model(fresh: Model, tmp_path: Path) ->
         assert len(calls_of(fresh, Denoiser(fresh), [2])) > 1, "another number of threads"
     finally:
         torch.set_num_threads(torch.get_num_threads() - 1)
+
+
+def test_a_broken_row_says_nothing_of_places(fresh: Model) -> None:
+    broken = some_rows(fresh, 2).map(lambda part: torch.full_like(part, torch.nan))
+    Denoiser(fresh)(broken, Geometry(8))
+    assert calls_of(fresh, Denoiser(fresh), [2]) == [2]
