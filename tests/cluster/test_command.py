@@ -21,6 +21,11 @@ from batch_sdxl.headless.cli.main import main
 from batch_sdxl.tests.cluster.faulty import Faulty, inject, notes
 
 COUNT = 24
+#: The command in a process that knows of no other cluster.
+PROCESS = (
+    *(sys.executable, "-c"),
+    "import sys; from batch_sdxl.headless.cli.main import main; sys.exit(main())",
+)
 PLAIN = ("generate", "--prompts", "a red circle", "--seeds", f"1..{COUNT}", "--steps", "8")
 COMMAND = [*PLAIN, "--combine", "product", "--width", "64", "--height", "64"]
 
@@ -38,9 +43,8 @@ def test_a_command_that_is_killed_goes_on_with_other_workers(
     output = tmp_path / "out"
     address = ray.get_runtime_context().gcs_address
     options = [*COMMAND, "--output", str(output), "--ray-cpus", "1"]
-    code = "import sys; from batch_sdxl.headless.cli.main import main; sys.exit(main())"
     job = subprocess.Popen(
-        [sys.executable, "-c", code, *options, "--ray", address, "--ray-workers", "2"],
+        [*PROCESS, *options, "--ray", address, "--ray-workers", "2"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
@@ -113,8 +117,10 @@ def test_machines_come_and_go(
     assert made == {index: expected[index % len(requests)] for index in range(len(many))}
 
 
-def test_a_cluster_that_does_not_answer_is_told_at_once(tmp_path: Path, capfd: Any) -> None:
+def test_a_cluster_that_does_not_answer_is_told_at_once(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-    assert main([*COMMAND, "--output", str(tmp_path), "--ray", address]) == 1
-    assert f"Expected: a Ray cluster at {address}" in capfd.readouterr().err
+    command = [*PROCESS, *COMMAND, "--output", str(tmp_path), "--ray", address]
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    assert ended.returncode == 1
+    assert f"Expected: a Ray cluster at {address}" in ended.stderr
