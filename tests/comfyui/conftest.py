@@ -33,6 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip("COMFYUI_DIR is not set"))
 
 
+def importable(folder: Path) -> str:
+    """A folder, made in another, from which ComfyUI's interpreter can import the package."""
+    packages = folder / "packages"
+    packages.mkdir()
+    (packages / "batch_sdxl").symlink_to(Path(__file__).parents[2])
+    return str(packages)
+
+
 class ComfyUI:
     """A running server with the pack in it, as a link whose name is no identifier."""
 

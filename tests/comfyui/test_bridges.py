@@ -1,13 +1,12 @@
 """The bridges in a real ComfyUI, in a graph of its own nodes, on an SDXL in its own classes."""
 
-import importlib.util
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from batch_sdxl.tests.comfyui.conftest import ComfyUI
 from safetensors.torch import load_file
 
 #: A pack with one node: ComfyUI's own SDXL, tiny, with seeded random weights. Embeddings are as
@@ -92,12 +91,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     (folder / "packs" / "tiny_sdxl" / "__init__.py").write_text(TINY_SDXL)
     paths = folder / "paths.yaml"
     paths.write_text(f"tiny:\n  custom_nodes: {json.dumps(str(folder / 'packs'))}\n")
-    spec = importlib.util.spec_from_file_location("hosts", Path(__file__).with_name("conftest.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    hosts = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hosts)
-    server = hosts.ComfyUI(folder / "base", "--extra-model-paths-config", str(paths))
+    server = ComfyUI(folder / "base", "--extra-model-paths-config", str(paths))
     yield server
     server.stop()
 

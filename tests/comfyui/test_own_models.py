@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from batch_sdxl.tests.comfyui.conftest import importable
 from safetensors.torch import save_file
 
 #: Before rounding, of a range of 1.
@@ -40,9 +41,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Any:
     comfyui = os.environ["COMFYUI_DIR"]
     here = Path(__file__).parent
     python = os.environ.get("COMFYUI_PYTHON", sys.executable)
-    (folder / "packages").mkdir()
-    (folder / "packages" / "batch_sdxl").symlink_to(here.parents[1])
-    paths = [comfyui, str(here), str(folder / "packages")]
+    paths = [comfyui, str(here), importable(folder)]
     process = subprocess.run(
         [python, str(here / "own_models_script.py"), str(folder)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "2"},

@@ -1,6 +1,5 @@
 """A graph of ComfyUI's own loaders in a running server: checkpoint, LoRAs, patches, ours behind."""
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl.headless.cli.main import main
+from batch_sdxl.tests.comfyui.conftest import ComfyUI, importable
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -44,7 +44,8 @@ LORAS = ("my_style.safetensors", "my_subject.safetensors")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("own")
     (folder / "packs" / "demo").mkdir(parents=True)
-    (folder / "packs" / "demo" / "__init__.py").write_text(PACK)
+    path = f"import sys\nsys.path.insert(0, {json.dumps(importable(folder))})\n"
+    (folder / "packs" / "demo" / "__init__.py").write_text(path + PACK)
     paths = folder / "paths.yaml"
     paths.write_text(f"demo:\n  custom_nodes: {json.dumps(str(folder / 'packs'))}\n")
     models = folder / "base" / "models"
@@ -61,12 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             for part, shape in parts.items()
         }
         save_file(tensors, models / "loras" / name)
-    spec = importlib.util.spec_from_file_location("hosts", HERE / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    hosts = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hosts)
-    server = hosts.ComfyUI(folder / "base", "--extra-model-paths-config", str(paths))
+    server = ComfyUI(folder / "base", "--extra-model-paths-config", str(paths))
     yield server
     server.stop()
 
