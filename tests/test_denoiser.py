@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +26,17 @@ def fresh(tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model
 
 def some_rows(model: Model, count: int, size: tuple[int, int] = (8, 8)) -> Rows:
     draw = torch.Generator().manual_seed(1)
+    sample = torch.randn(16, 4, *size, generator=draw)
+    text = torch.randn(16, 77, model.unet.config.cross_attention_dim, generator=draw)
     parts = Rows(
-        torch.randn(16, 4, *size, generator=draw),
+        sample,
         torch.linspace(1, 981, 16),
         (
-            TextCondition(
-                torch.randn(16, 77, model.unet.config.cross_attention_dim, generator=draw),
-                torch.randn(16, 32, generator=draw),
-            ),
+            TextCondition(torch.split(text, 1), torch.randn(16, 32, generator=draw)),
             SizeCondition(torch.tensor([[64.0, 64, 0, 0, 64, 64]] * 16)),
         ),
     )
-    return parts.map(lambda part: part[:count])
+    return parts.chosen(range(count))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 16), (12, 20)])
@@ -49,6 +47,57 @@ def test_alone_as_in_company(tiny: Model, geometry: int, size: tuple[int, int]) 
     for count in range(1, geometry):
         rows = denoise(some_rows(tiny, count, size), Geometry(geometry))
         assert torch.equal(rows, reference[:count])
+
+
+def of_lengths(rows: Rows, *chunks: int) -> Rows:
+    """The rows with prompts of so many chunks, one after the other and over again."""
+    text, *others = rows.conditions
+    assert isinstance(text, TextCondition)
+    embeds = tuple(
+        one.repeat(1, chunks[place % len(chunks)], 1)
+        for place, one in enumerate(text.prompt_embeds)
+    )
+    return replace(rows, conditions=(replace(text, prompt_embeds=embeds), *others))
+
+
+@pytest.mark.parametrize("chunks", [(1, 2), (3, 1, 1), (2, 2, 2, 1, 3)])
+def test_alone_as_beside_longer_prompts(tiny: Model, chunks: tuple[int, ...]) -> None:
+    denoise = Denoiser(tiny)
+    for count in (2, 3, 7, 8):
+        rows = of_lengths(some_rows(tiny, count), *chunks)
+        for place, row in enumerate(denoise(rows, Geometry(8))):
+            (alone,) = denoise(rows.chosen([place]), Geometry(8))
+            assert torch.equal(alone, row)
+
+
+def test_keys_and_values_of_a_prompt_are_made_once(fresh: Model) -> None:
+    calls: list[int] = []
+    engine = Engine(fresh, geometry=Geometry(8))
+    request = ImageRequest(prompt="a red circle", seed=1, num_inference_steps=5)
+    requests = [replace(request, seed=seed) for seed in range(3)]
+    list(engine.generate(requests))  # tries calls out
+    to_key = next(module.attn2.to_k for module in fresh.unet.modules() if hasattr(module, "attn2"))
+    hook = to_key.register_forward_hook(lambda module, args, output: calls.append(len(output)))
+    list(engine.generate(requests))
+    hook.remove()
+    assert calls == [1, 1], "of the prompt and of the empty one"
+
+
+def test_where_company_of_other_lengths_matters_each_row_is_taken_alone(
+    fresh: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = torch.nn.functional.scaled_dot_product_attention
+
+    def uneven(query: torch.Tensor, key: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
+        return plain(query, key, *args, **named) + 1e-6 * (len(query) % 2)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", uneven)
+    denoise = Denoiser(fresh)
+    rows = of_lengths(some_rows(fresh, 4), 2, 1, 1, 1)
+    for place, row in enumerate(denoise(rows, Geometry(8))):
+        (alone,) = denoise(rows.chosen([place]), Geometry(8))
+        assert torch.equal(alone, row)
+    assert set(calls_of(fresh, denoise, [2])) == {2}, "those of one length still share"
 
 
 def test_calls_are_as_small_as_the_machine_allows(fresh: Model) -> None:
@@ -210,12 +259,8 @@ def test_where_places_matter_each_row_is_taken_alone(
     for _ in range(2):
         rows = denoise(some_rows(fresh, count), Geometry(8))
         for place, row in enumerate(rows):
-            (alone,) = denoise(some_rows(fresh, count).map(partial(one, place)), Geometry(8))
+            (alone,) = denoise(some_rows(fresh, count).chosen([place]), Geometry(8))
             assert torch.equal(alone, row)
-
-
-def one(place: int, tensor: torch.Tensor) -> torch.Tensor:
-    return tensor[place : place + 1]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -246,6 +291,7 @@ def test_trials_are_remembered_beyond_the_model(fresh: Model, tmp_path: Path) ->
 
 
 def test_a_broken_row_says_nothing_of_places(fresh: Model) -> None:
-    broken = some_rows(fresh, 2).map(lambda part: torch.full_like(part, torch.nan))
+    rows = some_rows(fresh, 2)
+    broken = replace(rows, sample=torch.full_like(rows.sample, torch.nan))
     Denoiser(fresh)(broken, Geometry(8))
     assert calls_of(fresh, Denoiser(fresh), [2]) == [2]

@@ -253,15 +253,34 @@ def test_images_of_prompts_of_any_length_are_the_same_alone(render: Render) -> N
     ]
 
 
-def test_rows_of_different_lengths_share_no_call(tiny: Model) -> None:
-    seen: list[int] = []
-    hook = tiny.unet.register_forward_pre_hook(
-        lambda _, inputs, named: seen.append(named["encoder_hidden_states"].shape[1]),
-        with_kwargs=True,
-    )
+def lengths_of_calls(model: Model) -> list[set[int]]:
+    """In tokens, of the rows of each UNet call of a mixture."""
+    seen: list[set[int]] = []
+
+    def note(_: Any, inputs: Any, named: dict[str, Any]) -> None:
+        text = named["encoder_hidden_states"]
+        seen.append({row.shape[1] for row in getattr(text, "rows", [text])})
+
+    hook = model.unet.register_forward_pre_hook(note, with_kwargs=True)
     try:
-        images = list(Engine(tiny).generate(a_mixture()))
+        assert len(list(Engine(model).generate(a_mixture()))) == 6
     finally:
         hook.remove()
-    assert len(images) == 6
-    assert set(seen) == {77, 2 * 77, 3 * 77}
+    return seen
+
+
+def test_rows_of_different_lengths_share_calls(tiny: Model) -> None:
+    assert {77, 2 * 77, 3 * 77} in lengths_of_calls(tiny)
+
+
+def test_with_another_attention_they_do_not(tiny: Model) -> None:
+    from diffusers.models.attention_processor import AttnProcessor2_0
+
+    class Other(AttnProcessor2_0):  # type: ignore[misc]
+        pass
+
+    model = replace(tiny, unet=copy.deepcopy(tiny.unet))
+    model.unet.set_attn_processor(Other())
+    lengths = lengths_of_calls(model)
+    assert {len(own) for own in lengths} == {1}
+    assert set.union(*lengths) == {77, 2 * 77, 3 * 77}

@@ -25,6 +25,7 @@ class Backend(ABC):
         device: that tensors of a UNet call lie on.
         dtype: that the UNet computes in.
         input_dtype: that its calls' numbers come in.
+        mixes_lengths: whether prompts of one UNet call may differ in length.
         takes_rows_alone: whether each row has to have a UNet call of its own, since its bits depend
             on how many there are, or in half precision may.
         vae_dtype: that the VAE computes in.
@@ -36,6 +37,7 @@ class Backend(ABC):
         digest: SHA-256 of all that the model is made of, in hexadecimal.
         made_with: the model as records have it.
         unet_bytes: of the UNet's weights.
+        text_bytes: of what is kept of 77 tokens of a row's prompt from call to call.
         layers: names the UNet's layers: equal for models that differ in their weights only. Of use
             on a CPU, where rows are not taken alone.
     """
@@ -43,6 +45,7 @@ class Backend(ABC):
     device: torch.device
     dtype: torch.dtype
     input_dtype: torch.dtype
+    mixes_lengths: bool = False
     takes_rows_alone: bool = False
     vae_dtype: torch.dtype
     offload: bool
@@ -52,6 +55,7 @@ class Backend(ABC):
     digest: str
     made_with: MadeWith
     unet_bytes: int
+    text_bytes: int = 0
     layers: str = ""
 
     @abstractmethod
@@ -91,7 +95,8 @@ class Backend(ABC):
         """The UNet's guess for each row of one call.
 
         Args:
-            call: the arguments of diffusers' UNet by name.
+            call: the arguments of diffusers' UNet by name; as `encoder_hidden_states`
+                (1, 77 N, C) for each row.
 
         Returns:
             (R, 4, H/8, W/8) on the device, the noise or velocity by `scheduler_config`.

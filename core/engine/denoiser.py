@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -11,6 +12,7 @@ from ..models.model import Model
 from ..numerics import Geometry
 from ..pinning import pinned
 from .backend import Backend
+from .conditions.text import TextCondition
 from .describe import Describer
 from .diffusers_backend import backend_of
 from .rows import Rows
@@ -32,32 +34,71 @@ class Denoiser:
         """Call the UNet of `model`, for one run, of which `describer` tells the numerics."""
         self._model = backend_of(model)
         self._describer = describer or Describer(self._model)
-        #: Shape of the rows, rows of a full call, threads -> what was seen.
+        #: Kind of row, rows of a full call, threads -> what was seen.
         self._trials: dict[Hashable, Trial] = {}
 
     def __call__(self, rows: Rows, geometry: Geometry) -> torch.Tensor:
         """The UNet's output, (R, 4, H/8, W/8) fp32 on the CPU, for at most `geometry.rows` rows."""
-        count, full = len(rows), geometry.rows
         with pinned(self._model.device):
             if self._model.takes_rows_alone:
                 return self._each_alone(rows)
             if self._model.device.type == "cpu":
-                trial = self._trial(rows, full)
-                if trial.alone:
-                    return self._each_alone(rows)
-                full = trial.size_for(count)
-            return _call(self._model, rows.padded(full))[:count]
+                return self._small(rows, geometry.rows)
+            return _padded_call(self._model, rows, geometry.rows)
+
+    def _small(self, rows: Rows, full: int) -> torch.Tensor:
+        """Calls as small as those that agree with `full` rows, and as few."""
+        kinds = rows.kinds()
+        trials = {
+            kind: self._trial(kind, rows.chosen(own[:1]), full) for kind, own in kinds.items()
+        }
+        if any(trial.alone for trial in trials.values()):
+            return self._each_alone(rows)
+        size = _common_size(list(trials.values()), len(rows))
+        if size is not None:
+            return _padded_call(self._model, rows, size)
+        parts = [self._small(rows.chosen(places), full) for places in kinds.values()]
+        back = torch.tensor([place for places in kinds.values() for place in places]).argsort()
+        return torch.cat(parts)[back]
 
     def _each_alone(self, rows: Rows) -> torch.Tensor:
         return torch.cat([_call(self._model, row) for row in rows.each()])
 
-    def _trial(self, rows: Rows, full: int) -> Trial:
-        key = (rows.shape, full, torch.get_num_threads())
+    def _trial(self, kind: Hashable, row: Rows, full: int) -> Trial:
+        key = (kind, full, torch.get_num_threads())
         if key not in self._trials:
             numerics = self._describer.numerics(Geometry(full))
-            memory = Memory(numerics, self._model.layers, rows.shape)
-            self._trials[key] = Trial(partial(_call, self._model), rows.first(1), full, memory)
+            memory = Memory(numerics, self._model.layers, kind)
+            self._trials[key] = Trial(partial(_try, self._model, row), full, memory)
         return self._trials[key]
+
+
+def _common_size(trials: Sequence[Trial], count: int) -> int | None:
+    """The smallest number of rows, `count` or more, on which all agree; None if there is none."""
+    mixed = len(trials) > 1
+    while True:
+        sizes = [trial.size_for(count, mixed=mixed) for trial in trials]
+        known = [size for size in sizes if size is not None]
+        if len(known) < len(sizes):
+            return None
+        if min(known) == max(known):
+            return known[0]
+        count = max(known)
+
+
+def _try(model: Backend, row: Rows, count: int, *, mixed: bool) -> torch.Tensor:
+    """What the UNet says of a row in so many places, of which the first has a longer prompt."""
+    if not mixed:
+        return _call(model, row.chosen([0] * count))
+    conditions = tuple(
+        each.longer() if isinstance(each, TextCondition) else each for each in row.conditions
+    )
+    longer = replace(row, conditions=conditions)
+    return _call(model, Rows.joined([longer, row.chosen([0] * (count - 1))]))[1:]
+
+
+def _padded_call(model: Backend, rows: Rows, size: int) -> torch.Tensor:
+    return _call(model, rows.padded(size))[: len(rows)]
 
 
 def _call(model: Backend, rows: Rows) -> torch.Tensor:

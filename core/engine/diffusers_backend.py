@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +13,12 @@ from ..models.attention import attention_of
 from ..models.model import Model
 from ..models.offload import offloaded
 from ..models.row_layers import use_row_layers
+from ..models.text_attention import (
+    TextMemory,
+    text_attentions,
+    text_bytes,
+    understand_texts,
+)
 from ..models.vae import decode, encode
 from ..numerics import package_versions
 from ..request.named import Named
@@ -23,13 +29,19 @@ from .backend import Backend
 
 
 class DiffusersBackend(Backend):
-    """Runs a `Model`; its attributes are the model's."""
+    """Runs a `Model`; its attributes are the model's.
+
+    Prompts of one call may differ in length on a CPU. Elsewhere the bits of attention may depend on
+    how many rows a length has.
+    """
 
     def __init__(self, model: Model) -> None:
         """Run `model`, whose UNet gets the linear layers that the engine needs."""
         use_row_layers(model.unet)
+        self._attentions = text_attentions(model.unet)
         self._model = model
         self._text = TextEncoder(model)
+        self._memory = TextMemory()
         self.device = model.device
         self.dtype = self.input_dtype = model.dtype
         self.offload = model.offload
@@ -37,9 +49,15 @@ class DiffusersBackend(Backend):
         self.scheduler_config = model.scheduler_config
         self.zeros_for_empty_prompt = model.zeros_for_empty_prompt
         self.unet_bytes = sum(w.numel() * w.element_size() for w in model.unet.parameters())
+        self.text_bytes = text_bytes(self._attentions)
         config = {key: model.unet.config[key] for key in sorted(model.unet.config)}
         self.takes_rows_alone = model.device.type == "cpu" and model.dtype != torch.float32
         self.layers = f"{type(model.unet).__name__} {json.dumps(config, default=str)}"
+
+    @property
+    def mixes_lengths(self) -> bool:  # type: ignore[override]
+        """Whether they may now: a program may give the UNet another attention."""
+        return self.device.type == "cpu" and understand_texts(self._attentions)
 
     @property
     def vae_dtype(self) -> torch.dtype:  # type: ignore[override]
@@ -68,9 +86,15 @@ class DiffusersBackend(Backend):
             noise=dict(model.noise),
         )
 
-    def running(self) -> AbstractContextManager[None]:
-        """As `models.offload.offloaded`."""
-        return offloaded(self._model)
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """As `models.offload.offloaded`; what is kept of prompts is kept as long."""
+        self._memory = TextMemory()
+        try:
+            with offloaded(self._model):
+                yield
+        finally:
+            self._memory = TextMemory()
 
     def attention(self) -> str:
         """As `models.attention.attention_of`."""
@@ -100,6 +124,10 @@ class DiffusersBackend(Backend):
 
     def unet(self, call: Mapping[str, Any]) -> torch.Tensor:
         """The model's own."""
+        rows = call["encoder_hidden_states"]
+        known = understand_texts(self._attentions)
+        texts = self._memory.texts(rows) if known else torch.cat(rows)
+        call = {**call, "encoder_hidden_states": texts}
         (output,) = self._model.unet(**call, return_dict=False)
         return torch.as_tensor(output)
 

@@ -190,12 +190,11 @@ class Engine:
             denoise = Denoiser(self._backend, describer)
         with self._backend.running():
             # Rows of one call share a shape, so one is finished before the next begins.
-            for (width, height, chunks), queue in queues.items():
+            for (width, height, _), queue in queues.items():
                 geometry = self.geometry_of(width, height)
                 with telling_of_images(self._backend, geometry, width, height):
                     progress = yield from self._render(
                         [(index, requests[index]) for index in queue],
-                        chunks,
                         describer,
                         denoise,
                         geometry,
@@ -206,7 +205,6 @@ class Engine:
     def _render(
         self,
         requests: list[tuple[int, SizedRequest]],
-        chunks: int,
         describer: Describer,
         denoise: Denoiser,
         geometry: Geometry,
@@ -220,7 +218,7 @@ class Engine:
             while queue and free >= (needed := 1 + queue[0][1].is_guided):
                 index, request = queue.popleft()
                 try:
-                    lanes.append(self._make_lane(index, request, chunks))
+                    lanes.append(self._make_lane(index, request))
                     free -= needed
                 except FailedImage as error:
                     tell.failure(index, error)
@@ -245,12 +243,20 @@ class Engine:
         return progress
 
     def _queues(self, requests: list[SizedRequest]) -> dict[tuple[int, int, int], list[int]]:
-        """Width, height and chunks of text -> places of the requests with that shape."""
+        """Width, height, chunks of text -> the requests that may share calls, by their places.
+
+        Chunks are 0 where they make no difference.
+        """
         queues: dict[tuple[int, int, int], list[int]] = {}
+        mixes_lengths = self._backend.mixes_lengths
         for index, request in enumerate(requests):
-            chunks = common_chunks([self._backend.count(prompt) for prompt in _prompts(request)])
-            queues.setdefault((request.width, request.height, chunks), []).append(index)
+            chunks = self._chunks(request)
+            key = request.width, request.height, 0 if mixes_lengths else chunks
+            queues.setdefault(key, []).append(index)
         return queues
+
+    def _chunks(self, request: SizedRequest) -> int:
+        return common_chunks([self._backend.count(prompt) for prompt in _prompts(request)])
 
     def _count_steps(self, requests: list[SizedRequest]) -> int:
         plans = Counter(
@@ -263,7 +269,8 @@ class Engine:
                 for (name, steps, strength), number in plans.items()
             )
 
-    def _make_lane(self, index: int, request: SizedRequest, chunks: int) -> Lane:
+    def _make_lane(self, index: int, request: SizedRequest) -> Lane:
+        chunks = self._chunks(request)
         with pinned(self._backend.device):
             return Lane(
                 index,
@@ -323,7 +330,10 @@ def _rows(lane: Lane) -> Rows:
         lane.model_input().expand(count, -1, -1, -1),
         torch.full((count,), lane.timestep),
         (
-            TextCondition.joined([TextCondition(*embedding) for embedding in lane.embeddings]),
+            TextCondition(
+                tuple(embedding.prompt_embeds for embedding in lane.embeddings),
+                torch.cat([embedding.pooled_prompt_embeds for embedding in lane.embeddings]),
+            ),
             SizeCondition(size.expand(count, -1)),
             SideCondition(torch.arange(count) < count - 1),
         ),

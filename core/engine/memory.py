@@ -23,7 +23,9 @@ SPARE = 1.5
 def working_memory(model: Backend, geometry: Geometry, width: int, height: int) -> float:
     """Bytes to have free, beside the weights, for the largest call of images of one size."""
     at_once = min(width * height, (geometry.vae_tile or max(width, height)) ** 2)
-    unet = UNET_NUMBERS * width * height * geometry.rows * model.dtype.itemsize
+    # What is kept of prompts lies there twice: by prompt, and put together for the call.
+    row = UNET_NUMBERS * width * height * model.dtype.itemsize + 2 * model.text_bytes
+    unet = row * geometry.rows
     vae: int = VAE_NUMBERS * at_once * model.vae_dtype.itemsize
     return SPARE * max(unet, vae)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 import torch
@@ -32,7 +31,7 @@ class Rows:
 
     @classmethod
     def joined(cls, parts: Sequence[Rows]) -> Rows:
-        """All rows, one after the other; of the same kinds of conditions and the same shapes."""
+        """All rows, one after the other; of the same kinds of conditions and the same size."""
         kinds = zip(*(part.conditions for part in parts), strict=True)
         return cls(
             torch.cat([part.sample for part in parts]),
@@ -51,36 +50,33 @@ class Rows:
             condition.join(call)
         return call
 
-    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Rows:
-        """The same with another tensor in the place of each."""
-        conditions = tuple(condition.map(change) for condition in self.conditions)
-        return Rows(change(self.sample), change(self.timestep), conditions)
+    def chosen(self, places: Sequence[int]) -> Rows:
+        """The rows at these places, in this order."""
+        conditions = tuple(condition.chosen(places) for condition in self.conditions)
+        return Rows(self.sample[places], self.timestep[places], conditions)
 
     def padded(self, size: int) -> Rows:
-        """The rows, and zeros up to `size` of them."""
+        """The rows, and some that no image is made of, up to `size` of them."""
         missing = size - len(self)
-        return self.map(
-            lambda part: (
-                torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
-            )
+        if not missing:
+            return self
+        sample, timestep = self.sample, self.timestep
+        return Rows(
+            torch.cat([sample, sample.new_zeros(missing, *sample.shape[1:])]),
+            torch.cat([timestep, timestep.new_zeros(missing)]),
+            tuple(condition.padded(missing) for condition in self.conditions),
         )
-
-    def first(self, count: int) -> Rows:
-        """So many of them."""
-        return self.map(lambda part: part[:count])
 
     def each(self) -> Iterator[Rows]:
         """One after the other."""
         for place in range(len(self)):
-            yield self.map(itemgetter(slice(place, place + 1)))
+            yield self.chosen([place])
 
-    def repeated(self, size: int) -> Rows:
-        """The rows over and over, up to `size` of them."""
-        order = torch.arange(size) % len(self)
-        return self.map(lambda part: part[order.to(part.device)])
-
-    @property
-    def shape(self) -> Hashable:
-        """What kernels are chosen by, beside the number of rows."""
-        tensors = [self.sample, *(t for c in self.conditions for t in c.tensors())]
-        return tuple((tensor.shape[1:], tensor.dtype) for tensor in tensors)
+    def kinds(self) -> dict[Hashable, list[int]]:
+        """What kernels are chosen by, beside the number of rows -> places of those rows."""
+        latents = (self.sample.shape[1:], self.sample.dtype)
+        kinds: dict[Hashable, list[int]] = {}
+        for place in range(len(self)):
+            kind = (latents, *(condition.shape(place) for condition in self.conditions))
+            kinds.setdefault(kind, []).append(place)
+        return kinds

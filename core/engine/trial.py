@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from ..user_cache import user_cache
 from ..whole_files import write_whole
-from .rows import Rows
 
 #: How trials are made; another way knows nothing of what this one saw.
-_VERSION = 1
+_VERSION = 2
+
+
+class Call(Protocol):
+    """What the UNet says in a trial."""
+
+    def __call__(self, count: int, *, mixed: bool) -> torch.Tensor:
+        """See `Trial`."""
 
 
 class Trial:
-    """Calls of one shape.
+    """Calls of rows of one shape.
 
     Kernels are chosen by shape, never by what is in it, so rows that are all the same show what
     their number does to bits, and their places in a call.
@@ -28,43 +34,47 @@ class Trial:
         alone: whether each row has to have a call of its own, since its bits depend on its place.
     """
 
-    def __init__(
-        self, call: Callable[[Rows], torch.Tensor], row: Rows, full: int, memory: Memory
-    ) -> None:
+    def __init__(self, call: Call, full: int, memory: Memory) -> None:
         """Find out about places, if that is not known.
 
         Args:
-            call: the UNet's, of any number of rows.
-            row: one, of the shape.
+            call: what the UNet says of a row in so many places; of all but the first, which has
+                another row, if `mixed`.
             full: rows of a full call.
             memory: of what was seen before.
         """
-        self._call, self._row, self._full, self._memory = call, row, full, memory
+        self._call, self._full, self._memory = call, full, memory
         self._expected: torch.Tensor | None = None
         self.alone, self._agrees = memory.read()
         if not self._agrees:
             expected = self._full_call()
             self.alone = not _are_same_bits(expected, expected[:1].expand_as(expected))
-            self._note(full, agrees=True)
+            self._note(str(full), agrees=True)
 
-    def size_for(self, count: int) -> int:
-        """The smallest even number of rows, `count` or more, whose calls have a full one's bits."""
+    def size_for(self, count: int, *, mixed: bool = False) -> int | None:
+        """The smallest even number of rows, `count` or more, whose calls have a full one's bits.
+
+        Args:
+            count: of rows.
+            mixed: whether others of another shape are among them; then None if no number has.
+        """
         sizes = range(count + count % 2, self._full + 1, 2)
-        return next(size for size in sizes if size == self._full or self._agree(size))
+        return next((size for size in sizes if self._agree(size, mixed=mixed)), None)
 
-    def _agree(self, size: int) -> bool:
-        if size not in self._agrees:
-            result = self._call(self._row.repeated(size))
-            self._note(size, agrees=_are_same_bits(result, self._full_call()[:size]))
-        return self._agrees[size]
+    def _agree(self, size: int, *, mixed: bool) -> bool:
+        name = f"{size} mixed" if mixed else str(size)
+        if name not in self._agrees:
+            result = self._call(size, mixed=mixed)
+            self._note(name, agrees=_are_same_bits(result, self._full_call()[: len(result)]))
+        return self._agrees[name]
 
     def _full_call(self) -> torch.Tensor:
         if self._expected is None:
-            self._expected = self._call(self._row.repeated(self._full))
+            self._expected = self._call(self._full, mixed=False)
         return self._expected
 
-    def _note(self, size: int, *, agrees: bool) -> None:
-        self._agrees[size] = agrees
+    def _note(self, name: str, *, agrees: bool) -> None:
+        self._agrees[name] = agrees
         self._memory.write(self.alone, self._agrees)
 
 
@@ -84,15 +94,15 @@ class Memory:
         key = json.dumps([_VERSION, dict(numerics), layers, str(shape)])
         self._path = user_cache() / "trials" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
-    def read(self) -> tuple[bool, dict[int, bool]]:
-        """`Trial.alone`, and number of rows -> whether it agrees; none if nothing is known."""
+    def read(self) -> tuple[bool, dict[str, bool]]:
+        """`Trial.alone`, and kind of call -> whether it agrees; none if nothing is known."""
         try:
             alone, agrees = json.loads(self._path.read_text("utf-8"))
-            return bool(alone), {int(size): bool(agree) for size, agree in agrees.items()}
+            return bool(alone), {str(call): bool(agree) for call, agree in agrees.items()}
         except (OSError, ValueError, TypeError, AttributeError):  # none, or damaged
             return False, {}
 
-    def write(self, alone: bool, agrees: Mapping[int, bool]) -> None:
+    def write(self, alone: bool, agrees: Mapping[str, bool]) -> None:
         """Remember what was seen."""
         with suppress(OSError):  # a read-only home costs time, not the run
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -40,6 +41,9 @@ class TextEncoder:
         # Not methods of its own: a circle would keep the model until some garbage collection.
         self._chunks = lru_cache(CACHE_SIZE)(partial(_cut, model))
         self._encode_chunk = lru_cache(2 * CACHE_SIZE)(partial(_run, model))
+        #: Prompt, chunks, layers to skip -> what an image has in use, for others with the same.
+        self._in_use: MutableMapping[tuple[str | None, int, int], torch.Tensor]
+        self._in_use = WeakValueDictionary()
 
     def count(self, prompt: str | None) -> int:
         """The number of chunks of a prompt; 1 for None.
@@ -78,7 +82,13 @@ class TextEncoder:
             clip_skip: 0 or more.
         """
         if prompt is None:
-            return self._zeros(chunks)
+            embeds, pooled = self._zeros(chunks)
+        else:
+            embeds, pooled = self._encoded(prompt, chunks, clip_skip)
+        key = prompt, chunks, clip_skip
+        return Embedding(self._in_use.setdefault(key, embeds), pooled)
+
+    def _encoded(self, prompt: str, chunks: int, clip_skip: int) -> Embedding:
         cut = self._chunks(prompt)
         columns, pooled = [], None
         with pinned(self._model.device):

@@ -182,7 +182,11 @@ def detected(clip: Any, vae: Any) -> dict[str, Any]:
     rows = Rows(
         drawn(1, 4, 16, 16),
         torch.tensor([500.0]),
-        (TextCondition(embeds, pooled), SizeCondition(sizes), SideCondition(torch.tensor([False]))),
+        (
+            TextCondition((embeds,), pooled),
+            SizeCondition(sizes),
+            SideCondition(torch.tensor([False])),
+        ),
     )
     (said,) = Denoiser(own)(rows, Geometry(2))
     sampling = model.get_model_object("model_sampling")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -14,8 +14,8 @@ import torch
 class Condition(ABC):
     """Something that rows are conditioned on: tensors, each with as many rows.
 
-    Rows of one call have the same kinds of conditions, each of the same shape. To add a kind is to
-    write a subclass, and to give it to the rows of those images that have it.
+    Rows of one call have the same kinds of conditions. To add a kind is to write a subclass, and to
+    give it to the rows of those images that have it.
     """
 
     @abstractmethod
@@ -27,16 +27,26 @@ class Condition(ABC):
                 are there, and an empty `added_cond_kwargs`.
         """
 
-    def tensors(self) -> tuple[torch.Tensor, ...]:
-        """All its tensors, in the order of its fields."""
+    @property
+    def _tensors(self) -> tuple[torch.Tensor, ...]:
         return tuple(getattr(self, field.name) for field in fields(self))
 
-    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
-        """The same with another tensor in the place of each."""
-        return type(self)(*map(change, self.tensors()))
+    def chosen(self, places: Sequence[int]) -> Self:
+        """The rows at these places, in this order."""
+        return type(self)(*(tensor[list(places)] for tensor in self._tensors))
+
+    def padded(self, missing: int) -> Self:
+        """With so many rows more, that no image is made of: zeros."""
+        return type(self)(
+            *(torch.cat([t, t.new_zeros(missing, *t.shape[1:])]) for t in self._tensors)
+        )
+
+    def shape(self, place: int) -> Hashable:
+        """What kernels are chosen by for a row, beside the number of rows."""
+        return tuple((tensor[place].shape, tensor.dtype) for tensor in self._tensors)
 
     @classmethod
     def joined(cls, conditions: Sequence[Self]) -> Self:
         """The rows of all, one after the other."""
-        parts = zip(*(condition.tensors() for condition in conditions), strict=True)
+        parts = zip(*(condition._tensors for condition in conditions), strict=True)
         return cls(*(torch.cat(part) for part in parts))

@@ -170,7 +170,7 @@ class ComfyModel(Backend):
         times = call["timestep"].float()
         rows = [
             call["sample"].float(),
-            call["encoder_hidden_states"],
+            torch.cat(call["encoder_hidden_states"]),
             self._vectors(added["text_embeds"], added["time_ids"]),
             added["is_negative"],
         ]
@@ -234,6 +234,7 @@ class ComfyModel(Backend):
         call = rows.call(self.device, self.input_dtype)
         added = call["added_cond_kwargs"]
         vectors = self._vectors(added["text_embeds"], added["time_ids"])
+        embeds = torch.cat(call["encoder_hidden_states"])
         sampling = self._sampling
         sigma = sampling.sigma(call["timestep"].float()[:1]).to(self.device)
         wide = sigma[:, None, None, None]
@@ -243,7 +244,7 @@ class ComfyModel(Backend):
         guided = guidance(
             self._base,
             self._patcher.model_options | {"transformer_options": self._transformer_options()},
-            [conditions(*own) for own in zip(call["encoder_hidden_states"], vectors, strict=True)],
+            [conditions(*own) for own in zip(embeds, vectors, strict=True)],
             guesses,
             noisy,
             sigma,

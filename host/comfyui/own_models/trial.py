@@ -67,7 +67,7 @@ def try_guidance(guide: Call, embeds: torch.Tensor, pooled: torch.Tensor) -> str
 
     def guided(sign: int) -> torch.Tensor:
         conditions = (
-            TextCondition(sign * text, sign * vectors),
+            TextCondition(torch.split(sign * text, 1), sign * vectors),
             SizeCondition(sizes),
             SideCondition(torch.tensor([True, False])),
         )

@@ -1,0 +1,151 @@
+"""Attention to prompts: keys and values made once, prompts of any lengths in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
+
+#: Key and value, (R, 77 N, C) each.
+_Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+class TextMemory:
+    """Keys and values of prompts, each made alone, for as long as anybody has the prompt.
+
+    They depend on nothing but the prompt, so its row's bits do not depend on the others here, and
+    no step makes them anew.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._known: MutableMapping[torch.Tensor, dict[Any, _Pair]] = WeakTensorKeyDictionary()
+        self._last: Texts | None = None
+
+    def texts(self, rows: Sequence[torch.Tensor]) -> Texts:
+        """What is kept of the rows of the call before, if these are the same.
+
+        Args:
+            rows: (1, 77 N, C) each.
+        """
+        last = self._last
+        if last is None or not last.are(rows):
+            self._last = last = Texts(rows, self)
+        return last
+
+    def pair(self, text: torch.Tensor, attention: Any) -> _Pair:
+        """Of one prompt, (1, 77 N, C) each, for one of the UNet's attentions."""
+        own = self._known.setdefault(text, {})
+        if attention not in own:
+            own[attention] = attention.to_k(text), attention.to_v(text)
+        return own[attention]
+
+
+class Texts:
+    """The prompts of a UNet call's rows.
+
+    Attributes:
+        rows: (1, 77 N, C) each.
+        groups: places of the rows of each length.
+        back: for each row, its place when the groups lie one after the other.
+    """
+
+    def __init__(self, rows: Sequence[torch.Tensor], memory: TextMemory) -> None:
+        """Nothing is made of them yet."""
+        self.rows = tuple(rows)
+        by_length: dict[int, list[int]] = {}
+        for place, row in enumerate(rows):
+            by_length.setdefault(row.shape[1], []).append(place)
+        self.groups = [torch.tensor(places) for places in by_length.values()]
+        self.back = torch.cat(self.groups).argsort()
+        self._memory = memory
+        self._pairs: dict[Any, list[_Pair]] = {}
+
+    def are(self, rows: Sequence[torch.Tensor]) -> bool:
+        """Whether these are the same tensors."""
+        same = zip(self.rows, rows, strict=False)
+        return len(self.rows) == len(rows) and all(own is other for own, other in same)
+
+    def pairs(self, attention: Any) -> list[_Pair]:
+        """Of each group, for one of the UNet's attentions."""
+        if attention not in self._pairs:
+            self._pairs[attention] = list(self._together(attention))
+        return self._pairs[attention]
+
+    def _together(self, attention: Any) -> Iterator[_Pair]:
+        for places in self.groups:
+            pairs = [self._memory.pair(self.rows[place], attention) for place in places]
+            keys, values = zip(*pairs, strict=True)
+            yield (torch.cat(keys), torch.cat(values)) if len(pairs) > 1 else pairs[0]
+
+
+class TextAttention:
+    """Computes as diffusers' `AttnProcessor2_0` does, of `Texts`; of tensors, leaves it to that."""
+
+    def __init__(self, plain: Any) -> None:
+        """Stand in the place of `plain`."""
+        self._plain = plain
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | Texts | None = None,
+        *args: Any,
+        **named: Any,
+    ) -> torch.Tensor:
+        """(R, T, C) -> (R, T, C)."""
+        texts = encoder_hidden_states
+        if not isinstance(texts, Texts):
+            result: torch.Tensor = self._plain(attn, hidden_states, texts, *args, **named)
+            return result
+        query = _heads(attn.to_q(hidden_states), attn.heads)
+        one = len(texts.groups) == 1
+        parts = [
+            functional.scaled_dot_product_attention(
+                query if one else query[places], _heads(key, attn.heads), _heads(value, attn.heads)
+            )
+            for places, (key, value) in zip(texts.groups, texts.pairs(attn), strict=True)
+        ]
+        attended = parts[0] if one else torch.cat(parts)[texts.back]
+        return torch.as_tensor(attn.to_out[0](attended.transpose(1, 2).flatten(2)))
+
+
+def _heads(tokens: torch.Tensor, heads: int) -> torch.Tensor:
+    """(R, T, C) -> (R, heads, T, C / heads)."""
+    return tokens.view(*tokens.shape[:2], heads, -1).transpose(1, 2)
+
+
+def text_attentions(unet: Any) -> list[Any]:
+    """A UNet's attentions to prompts; those that are diffusers' usual ones understand `Texts`."""
+    from diffusers.models.attention_processor import AttnProcessor2_0
+
+    found = [m.attn2 for m in unet.modules() if getattr(m, "attn2", None) is not None]
+    for attention in found:
+        if type(attention.processor) is AttnProcessor2_0 and _is_plain(attention):
+            attention.processor = TextAttention(attention.processor)
+    return found
+
+
+def understand_texts(attentions: Sequence[Any]) -> bool:
+    """Whether all of them do now: a program may replace what computes them."""
+    return all(isinstance(each.processor, TextAttention) for each in attentions)
+
+
+def text_bytes(attentions: Sequence[Any]) -> int:
+    """Of the keys and values of 77 tokens."""
+    weights = [weight for each in attentions for weight in (each.to_k.weight, each.to_v.weight)]
+    return sum(77 * len(weight) * weight.element_size() for weight in weights)
+
+
+def _is_plain(attention: Any) -> bool:
+    """Whether it has none of what diffusers has for other models."""
+    nothing = ("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k")
+    return (
+        not any(getattr(attention, name, None) for name in nothing)
+        and not attention.residual_connection
+        and attention.rescale_output_factor == 1
+    )
