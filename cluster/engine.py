@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from ..core.engine.describe import Describer
-from ..core.engine.engine import Engine, GeneratedImage
+from ..core.engine.engine import Engine
+from ..core.engine.generated_image import GeneratedImage
 from ..core.errors import BatchSDXLError, FailedImage
 from ..core.images.source import SourceImage
 from ..core.models.model import Model
@@ -26,8 +27,8 @@ from .work import Piece, Queue, Work
 from .worker import Task
 
 if TYPE_CHECKING:
-    from ..core.engine.engine import _Listener
     from ..core.engine.progress import Progress
+    from ..core.engine.run import Listener
 
 
 class Cluster(Protocol):
@@ -87,7 +88,7 @@ class ClusterEngine(Engine):
         requests: list[SizedRequest],
         queues: dict[tuple[int, int, int], list[int]],
         progress: Progress,
-        tell: _Listener,
+        tell: Listener,
     ) -> Iterator[GeneratedImage]:
         spoiled: list[tuple[int, BatchSDXLError]] = []
         work = Work(

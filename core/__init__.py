@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .combinations import combine
-    from .engine.engine import Engine, GeneratedImage
+    from .engine.engine import Engine
+    from .engine.generated_image import GeneratedImage
     from .engine.progress import Progress
     from .images.source import SourceImage
     from .models.inversion import with_inversions
@@ -49,7 +50,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "engine.engine": ("Engine", "GeneratedImage"),
+    "engine.engine": ("Engine",),
+    "engine.generated_image": ("GeneratedImage",),
     "images.source": ("SourceImage",),
     "models.inversion": ("with_inversions",),
     "models.load": ("load_model",),

@@ -15,7 +15,8 @@ import psutil  # type: ignore[import-untyped]  # accelerate needs it, and so has
 import torch
 from numpy.typing import NDArray
 
-from .engine.engine import Engine, GeneratedImage
+from .engine.engine import Engine
+from .engine.generated_image import GeneratedImage
 from .errors import InvalidImage, InvalidRequest, ModelNotFound, OutOfMemory
 from .finder import Finder, Here, Places
 from .images.source import read_image

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model
+from batch_sdxl.core.engine import run
 from batch_sdxl.core.errors import FailedImage
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
@@ -31,10 +32,16 @@ def spoil_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UNet2DConditionModel, "forward", spoiled)
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["a CPU", "a device beside the CPU"])
 def test_a_row_of_nan_fails_alone(
-    engine: Engine, render: Render, request: pytest.FixtureRequest
+    engine: Engine,
+    render: Render,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    beside: bool,
 ) -> None:
     expected = render(REQUESTS)
+    monkeypatch.setattr(run, "works_beside", lambda device: beside)
     request.getfixturevalue("spoil_second")
     failed: dict[int, FailedImage] = {}
     images = {

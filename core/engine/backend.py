@@ -115,11 +115,11 @@ class Backend(ABC):
 
         Args:
             rows: one, or two with the negative prompt's first.
-            predictions: for them, fp32 on the CPU.
+            predictions: for them, fp32 on the device.
             scale: of guidance; 1 for one row.
 
         Returns:
-            (1, 4, H/8, W/8) fp32 on the CPU.
+            (1, 4, H/8, W/8) fp32 on the device.
         """
         if len(predictions) == 1:
             return predictions

@@ -38,7 +38,7 @@ class Denoiser:
         self._trials: dict[Hashable, Trial] = {}
 
     def __call__(self, rows: Rows, geometry: Geometry) -> torch.Tensor:
-        """The UNet's output, (R, 4, H/8, W/8) fp32 on the CPU, for at most `geometry.rows` rows."""
+        """The UNet's output for at most `geometry.rows` rows: (R, 4, H/8, W/8) fp32."""
         with pinned(self._model.device):
             if self._model.takes_rows_alone:
                 return self._each_alone(rows)
@@ -103,4 +103,4 @@ def _padded_call(model: Backend, rows: Rows, size: int) -> torch.Tensor:
 
 def _call(model: Backend, rows: Rows) -> torch.Tensor:
     """The one place where the UNet is called."""
-    return model.unet(rows.call(model.device, model.input_dtype)).float().cpu()
+    return model.unet(rows.call(model.device, model.input_dtype)).float()

@@ -1,69 +1,28 @@
-"""The tick: admit, gather, forward, advance, retire."""
+"""Requests -> images: checked, described, and made a size at a time."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import NamedTuple
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from ..errors import FailedImage, InvalidRequest
-from ..images.source import to_uint8
 from ..models.model import Model
 from ..numerics import Geometry
 from ..pinning import pinned
 from ..request.image_request import ImageRequest, SizedRequest
 from ..request.record import Record
 from ..samplers.choice import count_calls
-from ..text.stack import common_chunks
 from ..wording import brief
 from .backend import Backend
-from .conditions.side import SideCondition
-from .conditions.size import SizeCondition
-from .conditions.text import TextCondition
 from .denoiser import Denoiser
 from .describe import Describer
 from .diffusers_backend import backend_of
-from .lane import Lane
+from .generated_image import GeneratedImage
 from .memory import telling_of_images, working_memory
 from .progress import Progress
-from .rows import Rows
-
-
-@dataclass(frozen=True, eq=False)
-class GeneratedImage:
-    """A finished image.
-
-    Attributes:
-        index: place of its request among those given.
-        request: what it was made from.
-        decoded: (H, W, 3) float32 RGB in 0..1, before rounding.
-        pixels: (H, W, 3) uint8 RGB, rounded once.
-        record: what it was made from, the model and the numerics included.
-    """
-
-    index: int
-    request: SizedRequest
-    decoded: torch.Tensor = field(repr=False)
-    pixels: NDArray[np.uint8] = field(repr=False)
-    record: Record
-
-
-class _Listener(NamedTuple):
-    """Who is told how a run goes."""
-
-    step: Callable[[Progress], None]
-    failure: Callable[[int, FailedImage], None]
-
-
-def _stop(_index: int, error: FailedImage) -> None:
-    raise error
+from .run import Listener, Run, chunks_of, clip_skips
 
 
 class Engine:
@@ -127,11 +86,11 @@ class Engine:
         filled = [self.with_size(request) for request in requests]
         for request in filled:
             _ = request.source  # whose pixels must be here
-        for clip_skip in {skip for request in filled for skip in _clip_skips(request)}:
+        for clip_skip in {skip for request in filled for skip in clip_skips(request)}:
             self._backend.check_clip_skip(clip_skip)
         queues = self._queues(filled)
         total = Progress(0, self._count_steps(filled), 0, len(filled))
-        tell = _Listener(on_step or (lambda progress: None), on_failure or _stop)
+        tell = Listener(on_step or (lambda progress: None), on_failure or _stop)
         return self._run(filled, queues, total, tell)
 
     def geometry_of(self, width: int, height: int) -> Geometry:
@@ -183,7 +142,7 @@ class Engine:
         requests: list[SizedRequest],
         queues: dict[tuple[int, int, int], list[int]],
         progress: Progress,
-        tell: _Listener,
+        tell: Listener,
     ) -> Iterator[GeneratedImage]:
         with pinned(self._backend.device):
             describer = Describer(self._backend)
@@ -192,55 +151,11 @@ class Engine:
             # Rows of one call share a shape, so one is finished before the next begins.
             for (width, height, _), queue in queues.items():
                 geometry = self.geometry_of(width, height)
+                run = Run(self._backend, geometry, describer, denoise, tell)
                 with telling_of_images(self._backend, geometry, width, height):
-                    progress = yield from self._render(
-                        [(index, requests[index]) for index in queue],
-                        describer,
-                        denoise,
-                        geometry,
-                        progress,
-                        tell,
+                    progress = yield from run.images(
+                        [(index, requests[index]) for index in queue], progress
                     )
-
-    def _render(
-        self,
-        requests: list[tuple[int, SizedRequest]],
-        describer: Describer,
-        denoise: Denoiser,
-        geometry: Geometry,
-        progress: Progress,
-        tell: _Listener,
-    ) -> Generator[GeneratedImage, None, Progress]:
-        queue = deque(requests)
-        lanes: list[Lane] = []
-        while queue or lanes:
-            free = geometry.rows - sum(len(lane.embeddings) for lane in lanes)
-            while queue and free >= (needed := 1 + queue[0][1].is_guided):
-                index, request = queue.popleft()
-                try:
-                    lanes.append(self._make_lane(index, request))
-                    free -= needed
-                except FailedImage as error:
-                    tell.failure(index, error)
-                tell.step(progress)
-            if not lanes:  # all that were admitted failed
-                continue
-            progress = progress.after(self._tick(lanes, denoise, geometry), 0, lanes)
-            done = [lane for lane in lanes if lane.is_done]
-            if not done:
-                tell.step(progress)
-            # Handed out before anyone is asked to go on, so that Cancel does not lose it.
-            for lane in done:
-                lanes.remove(lane)
-                try:
-                    image = self._retire(lane, describer)
-                except FailedImage as error:
-                    tell.failure(lane.index, error)
-                else:
-                    yield image
-                    progress = progress.after(0, 1, lanes)
-                tell.step(progress)
-        return progress
 
     def _queues(self, requests: list[SizedRequest]) -> dict[tuple[int, int, int], list[int]]:
         """Width, height, chunks of text -> the requests that may share calls, by their places.
@@ -250,13 +165,10 @@ class Engine:
         queues: dict[tuple[int, int, int], list[int]] = {}
         mixes_lengths = self._backend.mixes_lengths
         for index, request in enumerate(requests):
-            chunks = self._chunks(request)
+            chunks = chunks_of(self._backend, request)
             key = request.width, request.height, 0 if mixes_lengths else chunks
             queues.setdefault(key, []).append(index)
         return queues
-
-    def _chunks(self, request: SizedRequest) -> int:
-        return common_chunks([self._backend.count(prompt) for prompt in _prompts(request)])
 
     def _count_steps(self, requests: list[SizedRequest]) -> int:
         plans = Counter(
@@ -269,86 +181,6 @@ class Engine:
                 for (name, steps, strength), number in plans.items()
             )
 
-    def _make_lane(self, index: int, request: SizedRequest) -> Lane:
-        chunks = self._chunks(request)
-        with pinned(self._backend.device):
-            return Lane(
-                index,
-                request,
-                [
-                    self._backend.encode_text(prompt, chunks=chunks, clip_skip=clip_skip)
-                    for prompt, clip_skip in zip(
-                        _prompts(request), _clip_skips(request), strict=True
-                    )
-                ],
-                self._backend.scheduler_config,
-                self._encode_image(request),
-            )
 
-    def _tick(self, lanes: list[Lane], denoise: Denoiser, geometry: Geometry) -> int:
-        """One UNet call, and a step of every lane that fits into it; how many did.
-
-        Lanes that turn their guidance on may be too many for a moment: the last ones wait.
-        """
-        parts: list[Rows] = []
-        taking: list[Lane] = []
-        free = geometry.rows
-        with pinned(self._backend.device):
-            for lane in lanes:
-                if free >= (needed := len(lane.embeddings)):
-                    free -= needed
-                    taking.append(lane)
-                    parts.append(_rows(lane))
-            predictions = denoise(Rows.joined(parts), geometry)
-            own = torch.split(predictions, [len(part) for part in parts])
-            for lane, rows, prediction in zip(taking, parts, own, strict=True):
-                lane.advance(prediction, partial(self._backend.guide, rows))
-        return len(taking)
-
-    def _encode_image(self, request: SizedRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Mean and standard deviation of the input image's latents, scaled, fp32 on the CPU."""
-        if (source := request.source) is None:
-            return None
-        pixels = torch.from_numpy(source.pixels.copy())
-        geometry = self.geometry_of(request.width, request.height)
-        return self._backend.encode_image(pixels, geometry.vae_tile)
-
-    def _retire(self, lane: Lane, describer: Describer) -> GeneratedImage:
-        """Decode a finished lane, alone, and round it once to 8 bits."""
-        with pinned(self._backend.device):
-            geometry = self.geometry_of(lane.request.width, lane.request.height)
-            image = self._backend.decode(lane.latents, geometry.vae_tile)
-            record = describer.describe(lane.request, describer.numerics(geometry))
-            return GeneratedImage(lane.index, lane.request, image, to_uint8(image), record)
-
-
-def _rows(lane: Lane) -> Rows:
-    """What the UNet is asked for a lane: a row for each of its embeddings, otherwise the same."""
-    count = len(lane.embeddings)
-    size = torch.tensor([lane.request.time_ids], dtype=torch.float32)
-    return Rows(
-        lane.model_input().expand(count, -1, -1, -1),
-        torch.full((count,), lane.timestep),
-        (
-            TextCondition(
-                tuple(embedding.prompt_embeds for embedding in lane.embeddings),
-                torch.cat([embedding.pooled_prompt_embeds for embedding in lane.embeddings]),
-            ),
-            SizeCondition(size.expand(count, -1)),
-            SideCondition(torch.arange(count) < count - 1),
-        ),
-    )
-
-
-def _prompts(request: SizedRequest) -> list[str | None]:
-    """The prompts of its rows: the negative one first, if it is guided; None for zeros."""
-    if not request.is_guided:
-        return [request.prompt]
-    is_zeros = request.empty_negative == "zeros" and not request.negative_prompt
-    return [None if is_zeros else request.negative_prompt, request.prompt]
-
-
-def _clip_skips(request: SizedRequest) -> list[int]:
-    """The layers to skip for each of `_prompts`."""
-    own, negative = request.clip_skip, request.negative_clip_skip
-    return [own if negative is None else negative, own] if request.is_guided else [own]
+def _stop(_index: int, error: FailedImage) -> None:
+    raise error

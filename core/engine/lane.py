@@ -12,6 +12,11 @@ from ..request.size import PIXELS_PER_LATENT
 from ..samplers.choice import start_course
 from ..seeds import make_generator
 from ..text.encoder import Embedding
+from ..transfer import sent
+from .conditions.side import SideCondition
+from .conditions.size import SizeCondition
+from .conditions.text import TextCondition
+from .rows import Rows
 
 #: Predictions for an image's rows, and the scale of guidance -> what its step goes by.
 Guide = Callable[[torch.Tensor, float], torch.Tensor]
@@ -20,8 +25,8 @@ Guide = Callable[[torch.Tensor, float], torch.Tensor]
 class Lane:
     """An image's latents, sampler and generator, all of them its own.
 
-    They stay on the CPU in fp32 whatever the model runs on: a seed means the same noise everywhere,
-    and the sampler's arithmetic has the same bits.
+    Latents are in fp32 on the model's device, which the CPU never waits for. Noise is drawn on the
+    CPU whatever that is, so that a seed means the same noise everywhere.
 
     Attributes:
         index: place of the request among those given.
@@ -35,6 +40,7 @@ class Lane:
         embeddings: list[Embedding],
         scheduler_config: Mapping[str, Any],
         image_latents: tuple[torch.Tensor, torch.Tensor] | None,
+        device: torch.device,
     ) -> None:
         """Draw the initial noise and plan the steps.
 
@@ -44,11 +50,14 @@ class Lane:
             embeddings: of the negative prompt, if guided, and of the prompt.
             scheduler_config: of the model.
             image_latents: mean and standard deviation of the encoded input image, scaled, both of
-                the latents' shape; None to start from noise.
+                the latents' shape on the device; None to start from noise.
+            device: that the model runs on.
         """
         self.index = index
         self.request = request
         self._embeddings = embeddings
+        self._device = device
+        self._time_ids = sent(torch.tensor([request.time_ids], dtype=torch.float32), device)
         self._train_steps: int = scheduler_config.get("num_train_timesteps", 1000)
         self._generator = make_generator(request.seed)
         shape = (1, 4, request.height // PIXELS_PER_LATENT, request.width // PIXELS_PER_LATENT)
@@ -59,14 +68,15 @@ class Lane:
             seed=request.seed,
             generator=self._generator,
             shape=shape,
+            device=device,
             strength=None if image_latents is None else request.strength,
         )
         image = None
         if image_latents is not None:
             # The order of the two draws is diffusers'.
             mean, deviation = image_latents
-            image = mean + deviation * self._noise(shape)
-        self._course.start(self._first_noise(shape), image)
+            image = mean + deviation * sent(self._noise(shape), device)
+        self._course.start(sent(self._first_noise(shape), device), image)
 
     def _noise(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.randn(shape, generator=self._generator, dtype=torch.float32)
@@ -82,7 +92,7 @@ class Lane:
 
     @property
     def latents(self) -> torch.Tensor:
-        """(1, 4, H/8, W/8) fp32; of a finished lane, scaled as the VAE's."""
+        """(1, 4, H/8, W/8) fp32 on the device; of a finished lane, scaled as the VAE's."""
         return self._course.latents
 
     @property
@@ -102,15 +112,28 @@ class Lane:
         is_guided_now = request.guidance_start <= place <= request.guidance_end
         return self._embeddings if is_guided_now else self._embeddings[-1:]
 
-    def model_input(self) -> torch.Tensor:
-        """The latents as the UNet wants them at the current timestep: (1, 4, H/8, W/8) fp32."""
-        return self._course.model_input()
+    def rows(self) -> Rows:
+        """What the UNet is asked for: a row for each of `embeddings`, otherwise the same."""
+        embeddings = self.embeddings
+        count = len(embeddings)
+        return Rows(
+            self._course.model_input().expand(count, -1, -1, -1),
+            torch.full((count,), self.timestep, device=self._device),
+            (
+                TextCondition(
+                    tuple(embedding.prompt_embeds for embedding in embeddings),
+                    torch.cat([embedding.pooled_prompt_embeds for embedding in embeddings]),
+                ),
+                SizeCondition(self._time_ids.expand(count, -1)),
+                SideCondition(torch.arange(count) < count - 1),
+            ),
+        )
 
     def advance(self, predictions: torch.Tensor, guide: Guide) -> None:
         """Take one step.
 
         Args:
-            predictions: the UNet's output for `embeddings`, (1 or 2, 4, H/8, W/8) fp32.
+            predictions: the UNet's output for `rows`, (1 or 2, 4, H/8, W/8) fp32 on the device.
             guide: `Backend.guide` of the same rows.
         """
         is_guided = len(predictions) == 2
@@ -126,7 +149,7 @@ class Lane:
         Only of a lane that has taken a step.
 
         Returns:
-            (1, 4, H/8, W/8) fp32, scaled.
+            (1, 4, H/8, W/8) fp32 on the device, scaled.
         """
         return self._course.denoised
 

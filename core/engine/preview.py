@@ -76,7 +76,7 @@ class LatentColours:
             height, width = (max(1, round(s * min(1.0, scale))) for s in latents.shape[-2:])
             size = (height, width)
             shrunk = functional.interpolate(latents, size=size, mode="area")
-            decoded = self._model.decode(shrunk).permute(2, 0, 1)
+            decoded = torch.nan_to_num(self._model.decode(shrunk).cpu(), 0.5).permute(2, 0, 1)
             colours = functional.adaptive_avg_pool2d(decoded, size)
             self._samples.append((_columns(shrunk), colours.flatten(1).T))
             columns, values = (torch.cat(part) for part in zip(*self._samples, strict=True))
@@ -106,7 +106,7 @@ class LatentColours:
 
 def _columns(latents: torch.Tensor) -> torch.Tensor:
     """One, each place's four values, and their products: (h * w, 15)."""
-    latents = latents.clamp(-MOST, MOST)
+    latents = torch.nan_to_num(latents).clamp(-MOST, MOST)
     ones = torch.ones_like(latents[0, :1])
     values = torch.cat([ones, latents[0]]).flatten(1)
     pairs = [values[i] * values[k] for i in range(5) for k in range(i, 5)]
@@ -210,7 +210,7 @@ class BatchPreview:
             self._colours.forget(index)
             self._looked.pop(index, None)
         self._finished.clear()
-        estimates = {index: lane.estimate() for index, lane in running.items()}
+        estimates = {index: lane.estimate().cpu() for index, lane in running.items()}
         before = self._clock()
         self._look(estimates, before)
         after = self._clock()

@@ -16,8 +16,8 @@ class Rows:
     """A row for each guess that the UNet is asked for.
 
     Attributes:
-        sample: (R, 4, H/8, W/8) fp32, scaled for the timestep.
-        timestep: (R,) fp32.
+        sample: (R, 4, H/8, W/8) fp32 on the device, scaled for the timestep.
+        timestep: (R,) fp32, likewise.
         conditions: one of each kind, with as many rows.
     """
 

@@ -178,4 +178,9 @@ def to_uint8(pixels: torch.Tensor) -> NDArray[np.uint8]:
     Args:
         pixels: (H, W, 3) float32 in 0..1.
     """
-    return np.asarray((pixels * 255).round().numpy(), np.uint8)
+    return np.asarray(rounded(pixels).numpy())
+
+
+def rounded(pixels: torch.Tensor) -> torch.Tensor:
+    """As `to_uint8`, on the device that the pixels are on."""
+    return (pixels * 255).round().byte()

@@ -70,14 +70,11 @@ def decode(model: Model, latents: torch.Tensor, tile: int | None = None) -> torc
 
     Args:
         model: whose VAE to use.
-        latents: (1, 4, H/8, W/8) fp32 on the CPU, scaled.
+        latents: (1, 4, H/8, W/8) fp32, scaled.
         tile: as `Geometry.vae_tile`.
 
     Returns:
-        (H, W, 3) fp32 RGB on the CPU, in 0..1.
-
-    Raises:
-        FailedImage: the latents, or what comes of them, are not finite.
+        (H, W, 3) fp32 RGB on the device, in 0..1; all NaN if a number comes out that is not finite.
     """
     vae = model.vae
 
@@ -85,12 +82,12 @@ def decode(model: Model, latents: torch.Tensor, tile: int | None = None) -> torc
         (decoded,) = vae.decode(unscaled.to(model.device, vae.dtype), return_dict=False)
         return torch.as_tensor(decoded)
 
-    if not latents.isfinite().all():
-        raise _failed("latents", model.dtype)
     with pinned(model.device):
         unscaled = latents / vae.config.scaling_factor
-        decoded = _finite(vae, call, tile)[0].float().cpu()
-        return (decoded / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).contiguous()
+        decoded = _finite_in_fp32(vae, call, tile)[0].float()
+        pixels = (decoded / 2 + 0.5).clamp(0, 1).permute(1, 2, 0)
+        # Told by the pixels themselves: to ask now would be to wait for the device.
+        return torch.where(decoded.isfinite().all(), pixels, torch.nan).contiguous()
 
 
 def encode(
@@ -104,7 +101,7 @@ def encode(
         tile: as `Geometry.vae_tile`.
 
     Returns:
-        Twice (1, 4, H/8, W/8) fp32 on the CPU, scaled.
+        Twice (1, 4, H/8, W/8) fp32 on the device, scaled.
 
     Raises:
         FailedImage: what comes of the image is not finite.
@@ -117,16 +114,16 @@ def encode(
 
     with pinned(model.device):
         image = 2 * pixels.permute(2, 0, 1).unsqueeze(0) - 1
-        moments = _finite(vae, call, tile).float().cpu() * vae.config.scaling_factor
+        found = _finite_in_fp32(vae, call, tile)
+        if not found.isfinite().all():
+            raise failed_image("latents of the VAE", vae.dtype)
+        moments = found.float() * vae.config.scaling_factor
         mean, deviation = moments.chunk(2)
         return mean, deviation
 
 
-def _finite(vae: Any, call: Callable[[], torch.Tensor], tile: int | None) -> torch.Tensor:
+def _finite_in_fp32(vae: Any, call: Callable[[], torch.Tensor], tile: int | None) -> torch.Tensor:
     """What a call returns; in fp32 for the one image with which it overflows in fp16.
-
-    Raises:
-        FailedImage: it is not finite all the same.
 
     The VAE is changed for the length of the call, which `pinned` keeps other threads from seeing.
     """
@@ -135,12 +132,11 @@ def _finite(vae: Any, call: Callable[[], torch.Tensor], tile: int | None) -> tor
         if vae.dtype == torch.float16 and not result.isfinite().all():
             with _in_fp32(vae):
                 result = call()
-    if not result.isfinite().all():
-        raise _failed("pixels of the VAE", vae.dtype)
     return result
 
 
-def _failed(what: str, dtype: torch.dtype) -> FailedImage:
+def failed_image(what: str, dtype: torch.dtype) -> FailedImage:
+    """What is said of an image with numbers that are not finite."""
     name = str(dtype).removeprefix("torch.")
     other = "bf16 or fp32" if dtype == torch.float16 else "another checkpoint or VAE"
     return FailedImage(

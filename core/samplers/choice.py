@@ -12,6 +12,7 @@ import torch
 
 from ..errors import InvalidRequest
 from ..seeds import MAX_SEED, make_generator
+from ..transfer import sent
 from .course import Course
 from .diffusers_course import DiffusersCourse, euler_table, planned_scheduler
 from .levels import Levels
@@ -19,6 +20,8 @@ from .noise import from_generator, from_path
 from .plan import Plan, plan_calls
 from .spacings import SPACINGS
 from .table import SAMPLERS, Sampler
+
+_CPU = torch.device("cpu")
 
 _Settings = tuple[tuple[str, Any], ...]
 
@@ -45,6 +48,7 @@ def start_course(
     generator: torch.Generator,
     shape: tuple[int, ...],
     strength: float | None,
+    device: torch.device = _CPU,
 ) -> Course | DiffusersCourse:
     """A new course, which shares nothing that changes with any other.
 
@@ -56,6 +60,7 @@ def start_course(
         generator: of the image, which has drawn, or will draw, its first noise.
         shape: of the latents.
         strength: share of the steps to run on an input image; None for all of them.
+        device: that the latents lie on.
 
     Raises:
         InvalidRequest: the sampler can't take that many steps, or the model's noise.
@@ -66,6 +71,7 @@ def start_course(
             *planned_scheduler(name, settings, num_inference_steps, strength),
             seed=seed,
             generator=generator,
+            device=device,
         )
     plan = _plan(name, settings, num_inference_steps, strength)
     if SAMPLERS[name.partition(":")[0]].brownian:
@@ -75,7 +81,11 @@ def start_course(
         draw = from_generator(make_generator((seed + 1) & MAX_SEED), shape)
     else:
         draw = from_generator(generator, shape)
-    return Course(plan, dict(settings).get("prediction_type", "epsilon"), draw)
+    return Course(
+        plan,
+        dict(settings).get("prediction_type", "epsilon"),
+        lambda interval: sent(draw(interval), device),
+    )
 
 
 def count_calls(

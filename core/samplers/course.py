@@ -9,7 +9,7 @@ import torch
 
 from .plan import Interval, Plan
 
-#: Noise of the latents' shape, fp32, for an interval of noise levels.
+#: Noise of the latents' shape, fp32 on their device, for an interval of noise levels.
 Draw = Callable[[Interval], torch.Tensor]
 
 
@@ -17,7 +17,7 @@ class Course:
     """An image's way through its plan.
 
     Attributes:
-        latents: (1, 4, H/8, W/8) fp32, the image plus noise of the current level.
+        latents: (1, 4, H/8, W/8) fp32 on any device, the image plus noise of the current level.
         denoised: likewise, the image without the noise as the model sees it; of the newest call.
     """
 

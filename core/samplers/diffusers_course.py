@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..errors import InvalidRequest
+from ..transfer import sent
 from .table import SAMPLERS
 
 
@@ -19,16 +20,23 @@ class DiffusersCourse:
     """A scheduler of diffusers, with the face of a `Course`.
 
     For samplers whose name means another arithmetic in diffusers than in ComfyUI; written twice,
-    it would be equal only to what it was held against.
+    it would be equal only to what it was held against. It computes on the CPU, where its noise is
+    drawn.
 
     Attributes:
-        latents: (1, 4, H/8, W/8) fp32, in the scheduler's own scale.
+        latents: (1, 4, H/8, W/8) fp32 on the CPU, in the scheduler's own scale.
     """
 
     latents: torch.Tensor
 
     def __init__(
-        self, planned: Any, timesteps: torch.Tensor, *, seed: int, generator: torch.Generator
+        self,
+        planned: Any,
+        timesteps: torch.Tensor,
+        *,
+        seed: int,
+        generator: torch.Generator,
+        device: torch.device,
     ) -> None:
         """Copy a scheduler.
 
@@ -37,7 +45,9 @@ class DiffusersCourse:
             timesteps: to run.
             seed: of the image, for the one scheduler that takes no generator (DPMSolverSDE).
             generator: of the image.
+            device: that the UNet is called on.
         """
+        self._device = device
         # Planning can take longer than a UNet call does.
         self._scheduler = copy.deepcopy(planned)
         self._timesteps = timesteps
@@ -49,10 +59,11 @@ class DiffusersCourse:
 
     def start(self, noise: torch.Tensor, image: torch.Tensor | None) -> None:
         """As `Course.start`."""
+        noise = noise.cpu()
         if image is None:
             self.latents = noise * self._scheduler.init_noise_sigma
         else:
-            self.latents = self._scheduler.add_noise(image, noise, self._timesteps[:1])
+            self.latents = self._scheduler.add_noise(image.cpu(), noise, self._timesteps[:1])
 
     @property
     def is_done(self) -> bool:
@@ -72,13 +83,17 @@ class DiffusersCourse:
         """As `Course.model_input`."""
         scaled: torch.Tensor = self._scheduler.scale_model_input(self.latents, self._timestep)
         self._input = scaled
-        return scaled
+        return sent(scaled, self._device)
 
     def advance(self, prediction: torch.Tensor) -> None:
         """As `Course.advance`."""
-        self._prediction = prediction
+        self._prediction = prediction.cpu()
         (self.latents, *_) = self._scheduler.step(
-            prediction, self._timestep, self.latents, **self._step_arguments, return_dict=False
+            self._prediction,
+            self._timestep,
+            self.latents,
+            **self._step_arguments,
+            return_dict=False,
         )
         self._done += 1
 

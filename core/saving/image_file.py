@@ -29,7 +29,7 @@ from .texts import png_info, texts_in
 from .writer import FORMATS, encode
 
 if TYPE_CHECKING:
-    from ..engine.engine import GeneratedImage
+    from ..engine.generated_image import GeneratedImage
 
 
 def save(image: GeneratedImage, path: str | Path) -> Path:

@@ -15,8 +15,8 @@ class SizeCondition(Condition):
     """The sizes that an image claims to have.
 
     Attributes:
-        time_ids: (R, 6) fp32 on the CPU, in pixels: original height and width, crop top and left,
-            target height and width.
+        time_ids: (R, 6) fp32, in pixels: original height and width, crop top and left, target
+            height and width.
     """
 
     time_ids: torch.Tensor
