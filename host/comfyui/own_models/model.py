@@ -250,7 +250,7 @@ class ComfyModel(Backend):
             sigma,
             scale,
         )
-        return self._said(noisy, guided, wide).float().cpu()
+        return self._said(noisy, guided, wide).float()
 
     def _vectors(self, pooled: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
         own = [self._sizes(tuple(map(float, row))) for row in sizes.tolist()]
@@ -276,7 +276,7 @@ class ComfyModel(Backend):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """By its VAE, which gives the mean alone."""
         self._is_loaded = False  # as for text
-        mean = self._base.process_latent_in(self._pixels.encode(pixels, tile))
+        mean = self._base.process_latent_in(self._pixels.encode(pixels, tile)).to(self.device)
         return mean, torch.zeros_like(mean)
 
     def decode(self, latents: torch.Tensor, tile: int | None = None) -> torch.Tensor:
