@@ -19,6 +19,7 @@ from ..models.model import Model
 from ..numerics import Geometry
 from ..pinning import pinned
 from ..request.image_request import ImageRequest, SizedRequest
+from ..request.latents import SourceLatents
 from ..request.record import Record
 from ..samplers.choice import count_calls
 from ..text.stack import common_chunks
@@ -45,6 +46,8 @@ class GeneratedImage:
         request: what it was made from.
         decoded: (H, W, 3) float32 RGB in 0..1, before rounding.
         pixels: (H, W, 3) uint8 RGB, rounded once.
+        latents: (4, H/8, W/8) float32, that it was decoded from: of the VAE's own scale, in which
+            ComfyUI hands latents on.
         record: what it was made from, the model and the numerics included.
     """
 
@@ -52,6 +55,7 @@ class GeneratedImage:
     request: SizedRequest
     decoded: torch.Tensor = field(repr=False)
     pixels: NDArray[np.uint8] = field(repr=False)
+    latents: torch.Tensor = field(repr=False)
     record: Record
 
 
@@ -126,7 +130,7 @@ class Engine:
             requests = [requests]
         filled = [self.with_size(request) for request in requests]
         for request in filled:
-            _ = request.source  # whose pixels must be here
+            _ = request.source  # whose pixels or numbers must be here
         for clip_skip in {skip for request in filled for skip in _clip_skips(request)}:
             self._backend.check_clip_skip(clip_skip)
         queues = self._queues(filled)
@@ -254,7 +258,8 @@ class Engine:
 
     def _count_steps(self, requests: list[SizedRequest]) -> int:
         plans = Counter(
-            (r.scheduler, r.num_inference_steps, r.strength if r.image else None) for r in requests
+            (r.scheduler, r.num_inference_steps, r.strength if r.picture else None)
+            for r in requests
         )
         config = self._backend.scheduler_config
         with pinned(self._backend.device):
@@ -298,10 +303,17 @@ class Engine:
                 lane.advance(prediction, partial(self._backend.guide, rows))
         return len(taking)
 
-    def _encode_image(self, request: SizedRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Mean and standard deviation of the input image's latents, scaled, fp32 on the CPU."""
+    def _encode_image(
+        self, request: SizedRequest
+    ) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+        """Mean and standard deviation of the input image's latents, scaled, fp32 on the CPU.
+
+        Of latents that were given there is no deviation.
+        """
         if (source := request.source) is None:
             return None
+        if isinstance(source, SourceLatents):
+            return self._backend.scaled(torch.from_numpy(source.numbers.copy())[None]), None
         pixels = torch.from_numpy(source.pixels.copy())
         geometry = self.geometry_of(request.width, request.height)
         return self._backend.encode_image(pixels, geometry.vae_tile)
@@ -312,7 +324,9 @@ class Engine:
             geometry = self.geometry_of(lane.request.width, lane.request.height)
             image = self._backend.decode(lane.latents, geometry.vae_tile)
             record = describer.describe(lane.request, describer.numerics(geometry))
-            return GeneratedImage(lane.index, lane.request, image, to_uint8(image), record)
+            latents = self._backend.unscaled(lane.latents)[0].float().cpu()
+            pixels = to_uint8(image)
+            return GeneratedImage(lane.index, lane.request, image, pixels, latents, record)
 
 
 def _rows(lane: Lane) -> Rows:

@@ -34,7 +34,7 @@ class Lane:
         request: SizedRequest,
         embeddings: list[Embedding],
         scheduler_config: Mapping[str, Any],
-        image_latents: tuple[torch.Tensor, torch.Tensor] | None,
+        image_latents: tuple[torch.Tensor, torch.Tensor | None] | None,
     ) -> None:
         """Draw the initial noise and plan the steps.
 
@@ -44,7 +44,7 @@ class Lane:
             embeddings: of the negative prompt, if guided, and of the prompt.
             scheduler_config: of the model.
             image_latents: mean and standard deviation of the encoded input image, scaled, both of
-                the latents' shape; None to start from noise.
+                the latents' shape, or latents and None; None to start from noise.
         """
         self.index = index
         self.request = request
@@ -63,9 +63,9 @@ class Lane:
         )
         image = None
         if image_latents is not None:
-            # The order of the two draws is diffusers'.
+            # The order of the two draws is diffusers', and that given latents need but one.
             mean, deviation = image_latents
-            image = mean + deviation * self._noise(shape)
+            image = mean if deviation is None else mean + deviation * self._noise(shape)
         self._course.start(self._first_noise(shape), image)
 
     def _noise(self, shape: tuple[int, ...]) -> torch.Tensor:
