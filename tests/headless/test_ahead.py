@@ -13,7 +13,7 @@ from batch_sdxl.core import Engine
 from batch_sdxl.core.models import load
 from batch_sdxl.core.store.chosen import GIGABYTES
 from batch_sdxl.headless.cli.main import main
-from batch_sdxl.host import rendering
+from batch_sdxl.host import display
 from batch_sdxl.nodes import save_image_batch
 
 BASE = ["generate", "--prompts", "a red circle"]
@@ -96,7 +96,7 @@ def test_a_large_run_says_first_what_it_takes(
     options = [*BASE, *SMALL, "--seeds", "1..6", "--rows-per-call", "2"]
     assert main([*options, "--output", "few"]) == 0
     assert "are to come" not in capsys.readouterr().err
-    for module in (rendering, save_image_batch):
+    for module in (display, save_image_batch):
         monkeypatch.setattr(module, "MANY", 5)
     assert main([*options, "--output", "many"]) == 0
     said = capsys.readouterr().err

@@ -19,6 +19,7 @@ from batch_sdxl.core.saving import new_files
 from batch_sdxl.core.store.chosen import GIGABYTES
 from batch_sdxl.headless.cli.main import main
 from batch_sdxl.headless.graph.stand_ins import ImageScaleBy
+from batch_sdxl.host.image_batches import ImageBatches
 from batch_sdxl.host.rendering import Rendering
 from batch_sdxl.nodes.batch_generate import BatchGenerate
 from PIL import Image
@@ -270,3 +271,42 @@ def test_a_terminal_that_takes_nothing_ends_no_run(
             monkeypatch.setattr(sys, name, None if how == "none" else stream)
         assert main(["run", str(save(graph)), "--output", "out"]) == 0
     assert len(contents(folder / "out")) == 4
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Shapes of what is kept in memory for nodes that read it later."""
+    shapes: list[tuple[int, ...]] = []
+    put = ImageBatches.put
+
+    def noting(self: ImageBatches, index: int, image: Any) -> None:
+        shapes.append(image.shape)
+        put(self, index, image)
+
+    monkeypatch.setattr(ImageBatches, "put", noting)
+    return shapes
+
+
+def test_what_nobody_reads_is_not_held(
+    graph: Json, save: Save, held: list[tuple[int, ...]]
+) -> None:
+    """A second pass from the latents of a first, whose images are saved as they are made."""
+    graph["again"] = json.loads(json.dumps(graph["make"]))
+    graph["again"]["inputs"] |= {"latents": ["make", 2], "combine": "zip", "steps": 2, "width": 0}
+    graph["again"]["inputs"] |= {"height": 0, "seeds": ["four", 0], "prompts": ["one", 0]}
+    graph["four"] = {"class_type": "BatchSDXL_SeedList", "inputs": {"seeds": "1..4"}}
+    graph["one"] = {"class_type": "BatchSDXL_PromptList", "inputs": {"text": "a red circle"}}
+    graph["save again"] = json.loads(json.dumps(graph["save"]))
+    graph["save again"]["inputs"] = {
+        "images": ["again", 0],
+        "rows": ["again", 1],
+        "filename_prefix": "again",
+    }
+    run(save, graph)
+    assert held == [(4, 8, 8)] * 4
+    assert len([*Path("out").rglob("again*.png")]) == 4
+    held.clear()
+    del graph["again"], graph["save again"], graph["four"], graph["one"]
+    graph["save"] = {"class_type": "SaveImage", "inputs": {"images": ["make", 0]}}
+    run(save, graph, "stock")
+    assert held == [(64, 64, 3)] * 4
