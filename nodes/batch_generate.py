@@ -15,6 +15,7 @@ from ..core.prompts.prompt_list import text_prompt
 from ..core.request.image_request import ImageRequest
 from ..core.request.record import check_calls
 from ..core.request.text import EMPTY_NEGATIVES
+from ..core.samplers.table import check_steps
 from ..core.wording import counted
 from ..host import host
 from ..host.batches import from_batches, named
@@ -102,6 +103,8 @@ class BatchGenerate(BatchNode):
             }
             known = {name: value for name, value in given.items() if value is not None}
             request = ImageRequest(prompt="", seed=0, **known)
+            if len(names) == 2 and steps[0] is not None:
+                check_steps(request.scheduler, steps[0])
             if images is not None and latents is not None:
                 raise both_starts()
             if images is not None and steps[0] is not None and strength[0] is not None:
@@ -168,6 +171,8 @@ class BatchGenerate(BatchNode):
             "variation_seeds": _numbers(variation_seeds),
         }
         planned = plan(combine[0], **lists, settings=settings, read_image=_read_image)
+        for way in {(r.scheduler, r.num_inference_steps) for r, _ in planned}:
+            check_steps(*way)
         return Batch(planned, summary(combine[0], planned, **lists))
 
     def begin(

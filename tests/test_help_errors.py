@@ -300,6 +300,7 @@ MISTAKES: dict[str, list[Callable[[Folders], object]]] = {
         lambda at: generate(at, images=torch.zeros(1, 768, 512, 3), width=1024, height=1024),
         lambda at: generate(at, images=torch.zeros(1, 765, 512, 3)),
         lambda at: generate(at, images=torch.zeros(1, 64, 64, 3), steps=4, strength=0.2),
+        lambda at: generate(at, steps=1500, scheduler="simple"),
         lambda at: generate(at, images=torch.zeros(1, 64, 64, 3), latents=latents()),
         lambda at: generate(at, latents=latents(channels=16)),
         lambda at: generate(at, latents=latents(noise_mask=torch.ones(1, 64, 64))),

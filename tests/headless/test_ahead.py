@@ -28,6 +28,18 @@ REFUSED = [
     ("a width of 8 to 16384", ["--seeds", "1", "--width", "1000000", "--height", "8"]),
     ("a number of seeds from 1 to 1,000,000", ["--seeds", "1..2000000"]),
     ("lists of equal length", ["--seeds", "1..3", "--prompts", "prompts.txt"]),
+    (
+        "at most 1000 steps of euler with simple",
+        ["--seeds", "1", "--scheduler", "simple", "--steps", "1001"],
+    ),
+    (
+        "at most 999 steps of dpm_2 with simple",
+        [
+            *("--seeds", "1", "--scheduler", "simple", "--sampler-name", "dpm_2"),
+            "--prompts",
+            "long.csv",
+        ],
+    ),
     ("room for the files", ["--seeds", "1..9", "--width", "16384", "--height", "16384"]),
     (
         "1,200,000 of 2 prompts and 600,000 seeds (product)",
@@ -54,6 +66,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(GIGABYTES, "0")
     (tmp_path / "taken").write_text("a file")
     (tmp_path / "prompts.txt").write_text("one\ntwo\n")
+    (tmp_path / "long.csv").write_text("prompt,steps\none,20\ntwo,1000\n")
     return tmp_path
 
 
