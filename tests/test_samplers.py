@@ -372,7 +372,7 @@ def test_too_many_steps_are_known_without_a_model(zero: bool) -> None:
     """All that noise levels do not allow, which have to fall; with zero terminal SNR too."""
     config = SDXL | ({"rescale_betas_zero_snr": True} if zero else {})
     for name in (f"{sampler}:{spacing}" for spacing in SPACINGS for sampler in ("euler", "dpm_2")):
-        for steps in (999, 1000, 1001, 10_000):
+        for steps in (999, 1000, 1001):
             sigmas = plan_sigmas(name, config, steps)
             if all(later < earlier for earlier, later in pairwise(sigmas)):
                 check_steps(name, steps)
