@@ -214,8 +214,11 @@ class ComfyModel(Backend):
         return self._said(noisy, denoised, wide)
 
     def _transformer_options(self) -> dict[str, Any]:
+        from comfy.patcher_extension import merge_nested_dicts
+
         own: dict[str, Any] = self._patcher.model_options["transformer_options"]
-        return steady_attention() | own
+        wrappers = merge_nested_dicts(own.get("wrappers", {}), self._patcher.wrappers)
+        return steady_attention() | own | {"wrappers": wrappers}
 
     def _said(
         self, noisy: torch.Tensor, denoised: torch.Tensor, sigma: torch.Tensor
