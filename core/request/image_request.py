@@ -79,7 +79,7 @@ class ImageRequest(Start, Sampling, Size, Text):
 
     def size(self, native: int) -> tuple[int, int]:
         """Width and height in pixels: its own, its image's or latents', else `native`."""
-        own = None if self.picture is None else self.source
+        own = None if isinstance(self.picture, Named) else self.picture
         return (
             self.width or (own.width if own else native),
             self.height or (own.height if own else native),

@@ -140,7 +140,7 @@ class Run:
             if hasattr(node_class, "GIVES"):
                 self._stream(node_id, takers)
             else:
-                arguments = {**self._arguments(node_id), **self._outlook(node_id)}
+                arguments = self._arguments(node_id)
                 self._finish(node_id, call(node_class(), node_class.FUNCTION, arguments))
 
     def _stream(self, giver: str, takers: Sequence[Taker]) -> None:

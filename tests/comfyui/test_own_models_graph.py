@@ -284,3 +284,29 @@ def test_a_mask_of_noise_is_refused_by_name(server: Any) -> None:
     status, answer = server.post("/prompt", {"prompt": both})
     assert status == 400
     assert "images or latents to start from" in json.dumps(answer)
+
+
+def test_ksampler_makes_an_image_of_each_prompt_with_the_latent_from_here(server: Any) -> None:
+    prompt = {
+        "load": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT),
+        "list": node("BatchSDXL_PromptList", text="a red circle\na star\nblue", negative_prompt=""),
+        "text": node(
+            "BatchSDXL_PromptsToConditioning",
+            clip=["load", 1],
+            prompts=["list", 0],
+            width=64,
+            height=64,
+        ),
+        "empty": node("EmptyLatentImage", width=64, height=64, batch_size=3),
+    }
+    for name, latent in {"own": ["text", 5], "empty": ["empty", 0]}.items():
+        texts = {"positive": ["text", 0], "negative": ["text", 1]}
+        prompt[f"sample {name}"] = stock_sampler(latent, denoise=1.0, **texts)
+        prompt[f"decode {name}"] = node("VAEDecode", samples=[f"sample {name}", 0], vae=["load", 2])
+        prompt[f"save {name}"] = node(
+            "SaveImage", images=[f"decode {name}", 0], filename_prefix=name
+        )
+    entry = server.run(prompt)
+    own, expected = (pixels(server, entry, name) for name in ("own", "empty"))
+    assert len(own) == 3
+    assert np.array_equal(own, expected)
