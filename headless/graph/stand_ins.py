@@ -19,8 +19,10 @@ from ...core.errors import BatchSDXLError, InvalidImage, OutputError
 from ...core.images.source import read_image
 from ...core.saving.writer import save_png
 from ...host import host
+from ...host.latents import Latents, latents_shape
 from ...host.paths import find_input, place_output, ui_entry
 from ...host.roots import without_home
+from . import stock
 
 if TYPE_CHECKING:
     import torch
@@ -160,11 +162,27 @@ class ImageScaleBy:
         return (scaled.movedim(1, -1),)
 
 
+class EmptyLatentImage:
+    """Latents that are all zero, which to Batch Generate are a size."""
+
+    RETURN_TYPES = ("LATENT",)
+    FUNCTION = "generate"
+    CATEGORY = "latent"
+    INPUT_TYPES = stock.CLASSES["EmptyLatentImage"].INPUT_TYPES
+
+    def generate(self, width: int, height: int, batch_size: int) -> tuple[Latents]:
+        """`batch_size` of them, of images of this size in pixels."""
+        import torch
+
+        return ({"samples": torch.zeros(batch_size, *latents_shape(height, width))},)
+
+
 NODE_CLASS_MAPPINGS: dict[str, type[Any]] = {
     "LoadImage": LoadImage,
     "SaveImage": SaveImage,
     "PreviewImage": PreviewImage,
     "ImageScaleBy": ImageScaleBy,
+    "EmptyLatentImage": EmptyLatentImage,
 }
 
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -172,6 +190,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "SaveImage": "Save Image",
     "PreviewImage": "Preview Image",
     "ImageScaleBy": "Upscale Image By",
+    "EmptyLatentImage": stock.TITLES["EmptyLatentImage"],
 }
 
 
