@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..core.combinations import COMBINATIONS
@@ -404,6 +405,8 @@ def _sources(batches: list[torch.Tensor], names: list[str] | None) -> list[Sourc
             f"{counted(len(names), 'names')} and {counted(len(images), 'images')}",
             "Wire both from the same node, or only the images.",
         )
+    # Of a file that Save Image Batch has just written, where it lies is nobody else's concern.
+    names = [path.name if (path := Path(name)).is_absolute() else name for name in names]
     return [SourceImage.of(image, name) for image, name in zip(images, names, strict=True)]
 
 
