@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..core.errors import BatchSDXLError, InvalidRequest
@@ -250,6 +251,8 @@ def _numbers(parts: Sequence[tuple[int, ...] | int] | None) -> list[int] | None:
 
 
 def _sources(batches: list[torch.Tensor], names: list[str] | None) -> list[SourceImage]:
+    # Of a file that Save Image Batch has just written, where it lies is nobody else's concern.
+    names = names and [path.name if (path := Path(name)).is_absolute() else name for name in names]
     images = named("images", "image", from_batches(batches), names)
     return [SourceImage.of(image, name) for name, image in images]
 

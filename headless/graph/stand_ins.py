@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ...core.errors import BatchSDXLError, InvalidImage, OutputError
@@ -132,7 +133,7 @@ class PreviewImage:
 
 
 class ImageScaleBy:
-    """Images made larger or smaller, by the methods of ComfyUI that are torch's own."""
+    """Images made larger or smaller, by torch, or for lanczos by Pillow."""
 
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "upscale"
@@ -141,11 +142,11 @@ class ImageScaleBy:
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
-        """Inputs as in ComfyUI, without lanczos."""
+        """Inputs as in ComfyUI."""
         return {
             "required": {
                 "image": ("IMAGE", {}),
-                "upscale_method": (["nearest-exact", "bilinear", "area", "bicubic"], {}),
+                "upscale_method": (["nearest-exact", "bilinear", "area", "bicubic", "lanczos"], {}),
                 "scale_by": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 8.0, "step": 0.01}),
             }
         }
@@ -156,8 +157,10 @@ class ImageScaleBy:
         """(B, H, W, C) -> (B, H * scale_by, W * scale_by, C)."""
         import torch
 
+        size = [round(side * scale_by) for side in image.shape[1:3]]
+        if upscale_method == "lanczos":
+            return (torch.stack([_resampled(one, size) for one in image]),)
         planes = image.movedim(-1, 1)
-        size = [round(side * scale_by) for side in planes.shape[2:]]
         scaled = torch.nn.functional.interpolate(planes, size=size, mode=upscale_method)
         return (scaled.movedim(1, -1),)
 
@@ -192,6 +195,16 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "ImageScaleBy": "Upscale Image By",
     "EmptyLatentImage": stock.TITLES["EmptyLatentImage"],
 }
+
+
+def _resampled(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """(H, W, C) in 0..1 at another height and width, by way of 8 bits, as in ComfyUI."""
+    import torch
+
+    pixels = np.clip(image.float().cpu().numpy() * 255, 0, 255).astype(np.uint8)
+    height, width = size
+    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.asarray(resized, np.float32) / np.float32(255))
 
 
 def _find(name: str) -> Path:

@@ -119,7 +119,7 @@ def test_a_selection_waits(save: Save, graph: Json, api: Api, seen: list[int]) -
     assert seen == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("method", ["nearest-exact", "bilinear", "area", "bicubic"])
+@pytest.mark.parametrize("method", ["nearest-exact", "bilinear", "area", "bicubic", "lanczos"])
 def test_nodes_that_work_on_each_image_alone_are_no_hindrance(
     save: Save, graph: Json, api: Api, seen: list[int], method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +132,39 @@ def test_nodes_that_work_on_each_image_alone_are_no_hindrance(
     monkeypatch.delattr(ImageScaleBy, "EACH_ALONE")
     assert run(save, graph, "plain") == files
     assert seen[4:] == [4, 4, 4, 4]
+
+
+def test_larger_copies_of_saved_files_are_verified(
+    save: Save, graph: Json, api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**graph["make"]["inputs"], "combine": "zip", "width": 0, "height": 0, "steps": 2}
+    del settings["seeds"]
+    graph["prompts"]["inputs"]["text"] = "a red circle"
+    graph["seeds"]["inputs"]["seeds"] = "1"
+    graph |= api(
+        large=(
+            "ImageScaleBy",
+            {"image": ["make", 0], "upscale_method": "lanczos", "scale_by": 1.5},
+        ),
+        again=(
+            "BatchSDXL_BatchGenerate",
+            settings | {"prompts": ["refine", 0], "images": ["large", 0], "names": ["save", 0]},
+        ),
+        refine=(
+            "BatchSDXL_RefinePrompts",
+            {"rows": ["make", 1], "way": "replace", "text": "a star"},
+        ),
+        larger=(
+            "BatchSDXL_SaveImageBatch",
+            {"images": ["again", 0], "rows": ["again", 1], "filename_prefix": "larger"},
+        ),
+    )
+    assert len(run(save, graph)) == 2
+    assert main(["verify", "out/larger_00001_seed1.png"]) == 0
+    assert "identical  " in capsys.readouterr().out
+    with Image.open("out/larger_00001_seed1.png") as image:
+        record = json.loads(image.info["batch_sdxl"])
+    assert record["request"]["image"]["name"] == "batch_00001_seed1.png"
 
 
 def test_the_same_run_again_completes_the_folder(
