@@ -95,7 +95,7 @@ class StandIns:
             wave = indices[start : start + LANES]
             at += self._pace[worker] * LANES * self._random.uniform(0.95, 1.05)
             for index in wave:
-                self._add(at, worker, life, "item", Made(index, _NOTHING, _NO_RECORD))
+                self._add(at, worker, life, "item", Made(index, _NOTHING, _NOTHING, _NO_RECORD))
         self._add(at, worker, life, "end", None)
         self._free[worker] = at
 
@@ -175,6 +175,7 @@ class Crowd:
     def __init__(self, pixels: int) -> None:
         """Make the one image that all of them give."""
         self._image = np.zeros((pixels, pixels, 3), np.uint8)
+        self._latents = np.zeros((4, pixels // 8, pixels // 8), np.float32)
 
     async def make(self, indices: tuple[int, ...], seconds: float) -> Any:
         """Images by lanes, each wave after some seconds."""
@@ -183,7 +184,7 @@ class Crowd:
         for start in range(0, len(indices), LANES):
             await asyncio.sleep(seconds * LANES)
             for index in indices[start : start + LANES]:
-                yield Made(index, self._image, _NO_RECORD)
+                yield Made(index, self._image, self._latents, _NO_RECORD)
 
 
 def _over_ray(workers: int, images: int, processes: int, pixels: int) -> None:

@@ -126,7 +126,8 @@ class ClusterEngine(Engine):
             progress = progress.after(self._count_steps([request]), 1, [])
             decoded = torch.from_numpy(own if self._unrounded else own[:0, :0].astype("float32"))
             pixels = own[:0, :0].astype("uint8") if self._unrounded else own
-            yield GeneratedImage(made.index, request, decoded, pixels, made.record)
+            latents = torch.from_numpy(made.latents.copy())
+            yield GeneratedImage(made.index, request, decoded, pixels, latents, made.record)
         tell_failures()
 
     def _queue(self, requests: list[SizedRequest], indices: Sequence[int]) -> Queue:
@@ -148,8 +149,8 @@ class _Pictures:
         """References to the pixels of those that requests start from, by digest."""
         used: dict[str, Any] = {}
         for request in requests:
-            if (source := request.source) is None:
-                continue
+            if not isinstance(source := request.source, SourceImage):
+                continue  # latents are small, and go along in the request
             if source.digest not in self._known:
                 self._known[source.digest] = self._put(source.pixels)
             used[source.digest] = self._known[source.digest]

@@ -110,10 +110,11 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A finished image: (H, W, 3) uint8, or float32 as decoded."""
+    """A finished image: (H, W, 3) uint8, or float32 as decoded; latents as of `GeneratedImage`."""
 
     index: int
     pixels: NDArray[Any]
+    latents: NDArray[Any]
     record: Record
 
 
@@ -204,7 +205,8 @@ class Worker:
                 yield from spoiled
                 spoiled.clear()
                 own = image.decoded.numpy() if task.unrounded else image.pixels
-                yield Made(task.indices[image.index], own, image.record)
+                latents = image.latents.numpy()
+                yield Made(task.indices[image.index], own, latents, image.record)
             yield from spoiled
         except Exception as error:  # the driver decides what to do about it
             yield Trouble.of(error)

@@ -153,7 +153,7 @@ class Replay:
                 f"{file} of {pixels.shape[1]} x {pixels.shape[0]}",
                 "Give the file as it was made; batch-sdxl reproduce makes it again.",
             )
-        again, elsewhere = self._again(record, self._request(record, file), file.parent)
+        again, elsewhere = self._again(record, self._found(record.request, file), file.parent)
         known = again.record.identity
         if not elsewhere and known != record.identity:
             # All else is equal, so somebody has written it anew.
@@ -163,11 +163,11 @@ class Replay:
     def reproduce(self, file: Path, changes: Mapping[str, Any]) -> Again:
         """As the function `reproduce`."""
         record = read_record(file)
-        request, changes = self._request(record, file), dict(changes)
+        request, changes = record.request, dict(changes)
         sampler, spacing = changes.pop("sampler_name", ""), changes.get("scheduler", "")
         if sampler or spacing in SPACINGS:
             changes["scheduler"] = with_parts(request.scheduler, sampler, spacing)
-        request = replace(request, **changes)
+        request = self._found(replace(request, **changes), file)
         return self._again(record, request, file.parent)
 
     def _again(self, record: Record, request: SizedRequest, beside: Path) -> Again:
@@ -242,8 +242,15 @@ class Replay:
             **dict(noise),
         )
 
-    def _request(self, record: Record, file: Path) -> SizedRequest:
-        request = record.request
+    def _found(self, request: SizedRequest, file: Path) -> SizedRequest:
+        """The request with the pixels of its input image, which a file has by name."""
+        if isinstance(request.latents, Named):
+            raise InvalidImage(
+                f"the latents that the image started from, {request.latents.name}",
+                f"no more than their SHA-256, {request.latents.digest[:10]}…: no file holds them",
+                "Make them again by the graph of that run, and give them: "
+                "reproduce(file, latents=...) in Python.",
+            )
         if not isinstance(request.image, Named):
             return request
         size = (request.width, request.height)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..core.errors import InvalidRequest
+from ..core.errors import InvalidImage, InvalidRequest
 from ..core.prompts.prompt import Prompt
 from ..core.request.named import Named
 from ..core.request.row import Row, Told, ToldRow
@@ -15,6 +15,8 @@ from .types import PROMPTS, SEEDS
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 
 def to_batches(images: Iterable[torch.Tensor]) -> list[torch.Tensor]:
@@ -31,6 +33,30 @@ def to_batches(images: Iterable[torch.Tensor]) -> list[torch.Tensor]:
 def from_batches(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """The images of all batches, in order, as fp32 (ComfyUI can keep them in fp16)."""
     return [image.float() for batch in batches for image in batch]
+
+
+def named(
+    what: str, one: str, values: Sequence[T], names: Sequence[str] | None
+) -> list[tuple[str, T]]:
+    """Each value with its name.
+
+    Args:
+        what: the values are called, in messages.
+        one: what each is called, with its number, where there are no names.
+        values: any.
+        names: one for each, or None.
+
+    Raises:
+        InvalidImage: there are more or fewer names.
+    """
+    names = names or [f"{one} {number}" for number in range(1, len(values) + 1)]
+    if len(names) != len(values):
+        raise InvalidImage(
+            f"as many names as {what}",
+            f"{counted(len(names), 'names')} and {counted(len(values), what)}",
+            f"Wire both from the same node, or only the {what}.",
+        )
+    return [*zip(names, values, strict=True)]
 
 
 def rows_of(

@@ -109,9 +109,9 @@ class GalleryFolders:
 
     def _restore(self, entry: dict[str, Any], store: ImageStore) -> None:
         for unrounded in (False, True):
-            image = store.get(entry["identity"], unrounded=unrounded) if entry["identity"] else None
+            kept = store.get(entry["identity"], unrounded=unrounded) if entry["identity"] else None
             # Another one where the image had gone through nodes before it was shown.
-            if image is not None and _names(pixels := _rounded(image)).items() <= entry.items():
+            if kept and _names(pixels := _rounded(kept.image)).items() <= entry.items():
                 self.pictures.mkdir(parents=True, exist_ok=True)
                 self._write_image(pixels)
                 return

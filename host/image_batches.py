@@ -1,4 +1,4 @@
-"""Batches of images whose sizes are known before the images are there."""
+"""Batches of images, or of latents, whose sizes are known before they are there."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ IN_A_FILE = 1024**3
 
 
 class ImageBatches:
-    """Neighbours of one size as ComfyUI has them: (B, H, W, 3) float32 in 0..1."""
+    """Neighbours of one size as ComfyUI has them: images (B, H, W, 3), latents (B, 4, h, w); all
+    of them float32, images in 0..1."""
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], folder: Path | None = None) -> None:
+    def __init__(self, shapes: Sequence[tuple[int, ...]], folder: Path | None = None) -> None:
         """Make room.
 
         Args:
-            sizes: (height, width) of each image.
+            shapes: of each image.
             folder: of the file of a large batch; None for the system's own.
         """
         self._batches = [
-            _room((len(list(group)), *size, 3), folder) for size, group in groupby(sizes)
+            _room((len(list(group)), *shape), folder) for shape, group in groupby(shapes)
         ]
         self._places = [place for batch in self._batches for place in batch]
 
@@ -41,7 +42,7 @@ class ImageBatches:
 
         Args:
             index: of its size.
-            image: (H, W, 3): uint8, or float32 in 0..1.
+            image: of its shape: uint8, or float32.
         """
         place = self._places[index]
         place.copy_(as_tensor(image))
@@ -68,7 +69,7 @@ class ImageBatches:
 
 
 def as_tensor(image: NDArray[Any]) -> torch.Tensor:
-    """(H, W, 3), uint8 or float32 in 0..1 -> float32.
+    """The same as float32, uint8 as 0..1.
 
     Of 8 bits they are whole 255ths, so that every saver writes the engine's own rounding.
     """

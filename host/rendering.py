@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from ..core.errors import FailedImage, OutOfMemory, OutputError
-from ..core.wording import counted, duration
+from ..core.store.store import Stored
+from ..core.wording import counted
 from . import host
+from .display import Display, Pixels
 from .image_batches import ImageBatches
+from .latents import Latents, latents_shape, to_latents
 
 if TYPE_CHECKING:
     import torch
 
     from ..core.engine.engine import Engine
-    from ..core.engine.preview import BatchPreview
-    from ..core.engine.progress import Progress
     from ..core.request.image_request import SizedRequest
     from ..core.request.record import Record
 
-#: (H, W, 3): uint8, or float32 in 0..1 where images are wanted as decoded.
-Pixels = NDArray[Any]
-
-#: Images, and seconds, from which on a run says first what it will take.
-MANY, LONG = 1000, 3600
-
 #: What to do about an image that comes out as NaN.
 ON_ERROR = ("stop", "skip")
-
-#: Most pixels across of what is kept to be shown of images from earlier runs.
-_SHOWN = 512
 
 
 class Rendering:
@@ -88,6 +77,44 @@ class Rendering:
         Raises:
             FailedImage: an image came out as NaN, and failures are not skipped, or all failed.
         """
+        return ((index, made.image) for index, made in self._finished(but))
+
+    def collect(
+        self,
+        each: Callable[[int, Pixels], None] = lambda index, image: None,
+        unread: Collection[str] = (),
+    ) -> tuple[list[torch.Tensor], list[Record], list[Latents]]:
+        """All images, their rows and their latents, without those that failed.
+
+        Args:
+            each: called with place and pixels of each image as it is there.
+            unread: of `images` and `latents`, what nobody needs: no memory is taken for it.
+
+        Returns:
+            Batches of neighbours of one size, a row for each image, and batches of latents as
+            those of the images.
+        """
+        sizes = [(request.height, request.width) for request in self._requests]
+        shapes = {
+            "images": [(*size, 3) for size in sizes],
+            "latents": [latents_shape(*size) for size in sizes],
+        }
+        folder = host.current().temp_folder()
+        images, latents = (
+            ImageBatches([] if name in unread else own, folder) for name, own in shapes.items()
+        )
+        for index, made in self._finished():
+            if "images" not in unread:
+                images.put(index, made.image)
+            if "latents" not in unread:
+                latents.put(index, made.latents)
+            each(index, made.image)
+        rows = [row for index, row in enumerate(self.rows) if index not in self.failures]
+        failed = self.failures
+        return images.tensors(failed), rows, to_latents(latents.tensors(failed))
+
+    def _finished(self, but: Collection[int] = ()) -> Iterator[tuple[int, Stored]]:
+        """Each image but some, as `images` hands them out."""
         wanted = [index for index in range(len(self.rows)) if index not in but]
         kept = [index for index in wanted if self._store.has(self.rows[index])]
         missing = sorted({*wanted} - {*kept})
@@ -95,40 +122,21 @@ class Rendering:
         if there:
             title = f"{title}, {there} of {counted(len(self.rows), 'images')} from earlier runs"
         host.current().tell(title, self._node_id)
-        display = _Display(self._engine, self._requests, self._node_id)
+        display = Display(self._engine, self._requests, self._node_id)
         for index in kept:
-            image = self._store.get(self.rows[index])
-            if image is None:
+            found = self._store.get(self.rows[index])
+            if found is None:
                 missing.append(index)
             else:
-                display.finish(index, image)
-                yield index, image
+                display.finish(index, found.image)
+                yield index, found
         if missing:
             yield from self._make(sorted(missing), display)
         if self.failures:
             self._tell_failures()
         display.end(title)
 
-    def collect(
-        self, each: Callable[[int, Pixels], None] = lambda index, image: None
-    ) -> tuple[list[torch.Tensor], list[Record]]:
-        """All images and their rows, without those that failed.
-
-        Args:
-            each: called with place and pixels of each image as it is there.
-
-        Returns:
-            Batches of neighbours of one size, and a row for each image.
-        """
-        sizes = [(request.height, request.width) for request in self._requests]
-        batches = ImageBatches(sizes, host.current().temp_folder())
-        for index, image in self.images():
-            batches.put(index, image)
-            each(index, image)
-        rows = [row for index, row in enumerate(self.rows) if index not in self.failures]
-        return batches.tensors(self.failures), rows
-
-    def _make(self, missing: Sequence[int], display: _Display) -> Iterator[tuple[int, Pixels]]:
+    def _make(self, missing: Sequence[int], display: Display) -> Iterator[tuple[int, Stored]]:
         """The images at these places, one at a time once memory was short for several."""
         self._left = dict.fromkeys(missing)
         try:
@@ -150,7 +158,7 @@ class Rendering:
             display.end("Stopped" + kept * self._store.is_there)
             raise
 
-    def _portion(self, places: Sequence[int], display: _Display) -> Iterator[tuple[int, Pixels]]:
+    def _portion(self, places: Sequence[int], display: Display) -> Iterator[tuple[int, Stored]]:
         """The images at these places, as many in flight as there is room for."""
         requests = [self._requests[index] for index in places]
         display.begin(places, self._done)
@@ -163,11 +171,12 @@ class Rendering:
             ):
                 index = places[image.index]
                 own = image.decoded.numpy() if self._unrounded else image.pixels
+                made = Stored(own, image.latents.numpy())
                 self._note(index, image.record)
-                self._store.put(self.rows[index], own)
+                self._store.put(self.rows[index], made)
                 display.finish(index, own)
                 del self._left[index]
-                yield index, own
+                yield index, made
 
     @property
     def _done(self) -> int:
@@ -219,96 +228,18 @@ class _Store:
     def has(self, row: Record) -> bool:
         return self._store is not None and self._store.has(row.identity, unrounded=self._unrounded)
 
-    def get(self, row: Record) -> Pixels | None:
+    def get(self, row: Record) -> Stored | None:
         if self._store is None:
             return None
         return self._store.get(row.identity, unrounded=self._unrounded)
 
-    def put(self, row: Record, image: Pixels) -> None:
+    def put(self, row: Record, made: Stored) -> None:
         if self._store is None:
             return
         try:
-            self._store.put(row.identity, image, row.to_json())
+            self._store.put(row.identity, made, row.to_json())
         except OutputError as error:
             self._store = None
             host.current().tell(
                 f"Finished images are not kept for later runs: {error}", self._node_id
             )
-
-
-class _Display:
-    """Passes the engine's progress on to the host, with a look at the batch where it shows one."""
-
-    def __init__(self, engine: Engine, requests: Sequence[SizedRequest], node_id: str) -> None:
-        self._engine = engine
-        self._requests = requests
-        self._places: Sequence[int] = ()
-        self._done = self._steps = self._before = 0
-        self._node_id = node_id
-        self._host: host.ProgressDisplay | None = None
-        self._preview: BatchPreview | None = None
-        self._earlier: dict[int, Pixels] = {}
-        self._first: tuple[float, int] | None = None
-        self._foretold = False
-
-    def begin(self, places: Sequence[int], done: int) -> None:
-        """The images at these places are made now, when so many are done with."""
-        self._places = places
-        self._done, self._before = done, self._steps
-
-    def update(self, progress: Progress) -> None:
-        if self._host is None:
-            self._host = self._begin(progress.total_steps)
-        sheet = None
-        if self._preview is not None:
-            running = {self._places[lane.index]: lane for lane in progress.running}
-            over = progress.images == progress.total_images
-            sheet = self._preview.draw(running, last=over)
-        self._steps = self._before + progress.steps
-        self._host.update(self._steps, self._done + progress.images, sheet)
-        self._foretell(progress)
-        if not any(lane.is_done for lane in progress.running):  # what has all its steps is finished
-            host.current().check_cancelled()
-
-    def _foretell(self, progress: Progress) -> None:
-        """Say once how long a large run takes, when the first image shows it."""
-        now = time.monotonic()
-        if self._first is None and progress.steps:
-            self._first = now, progress.steps  # what is done once is done by then
-        if self._foretold or self._before or self._first is None or not progress.images:
-            return
-        start, steps = self._first
-        if progress.steps == steps:
-            return
-        self._foretold = True
-        left = (now - start) / (progress.steps - steps) * (progress.total_steps - progress.steps)
-        if progress.total_images > MANY or left > LONG:
-            host.current().tell(
-                f"It takes about {duration(left)} more, as the first images went.", self._node_id
-            )
-
-    def _begin(self, total_steps: int) -> host.ProgressDisplay:
-        display = host.current().progress(
-            total_steps, len(self._requests), kept=self._done, node_id=self._node_id
-        )
-        if display.shows_preview:
-            from ..core.engine.preview import BatchPreview
-
-            sizes = [(r.width, r.height) for r in self._requests]
-            self._preview = BatchPreview(self._engine.model, sizes)
-            for index, image in self._earlier.items():
-                self._preview.finish(index, image)
-        self._earlier.clear()
-        return display
-
-    def finish(self, index: int, image: Pixels) -> None:
-        if self._preview is not None:
-            self._preview.finish(index, image)
-        elif self._host is None:
-            # Every so many pixels: thousands of images may come before the first that is made.
-            every = -(-max(image.shape[:2]) // _SHOWN)
-            self._earlier[index] = image[::every, ::every].copy()
-
-    def end(self, text: str) -> None:
-        if self._host is not None:
-            self._host.end(text)

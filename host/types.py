@@ -103,8 +103,15 @@ class Gives(Protocol):
     def images(self, but: Collection[int] = ()) -> Iterator[tuple[int, NDArray[Any]]]:
         """Place and pixels of each image, in any order, without those that nobody needs."""
 
-    def collect(self, each: Callable[[int, NDArray[Any]], None]) -> tuple[Any, ...]:
-        """The results of the node, once `each` was called for all images."""
+    def collect(
+        self, each: Callable[[int, NDArray[Any]], None], unread: Collection[str]
+    ) -> tuple[Any, ...]:
+        """The results of the node, once `each` was called for all images.
+
+        Args:
+            each: of place and pixels.
+            unread: names of outputs that nobody reads.
+        """
 
 
 class Takes(Protocol):

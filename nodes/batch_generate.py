@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ..core.combinations import COMBINATIONS
-from ..core.errors import BatchSDXLError, InvalidImage, InvalidRequest
+from ..core.errors import BatchSDXLError, InvalidRequest
 from ..core.images.source import SourceImage, read_image
 from ..core.prompts.columns import with_columns
-from ..core.prompts.plan import Planned, plan, summary
+from ..core.prompts.plan import Planned, both_starts, plan, summary
 from ..core.prompts.prompt import Prompt
 from ..core.prompts.prompt_list import text_prompt
 from ..core.request.image_request import ImageRequest
 from ..core.request.record import check_calls
 from ..core.request.text import EMPTY_NEGATIVES
-from ..core.samplers.spacings import SPACINGS
-from ..core.samplers.table import SAMPLERS
+from ..core.samplers.table import check_steps
 from ..core.wording import counted
 from ..host import host
-from ..host.batches import from_batches
+from ..host.batches import from_batches, named
+from ..host.latents import from_latents
 from ..host.paths import find_input
 from ..host.rendering import ON_ERROR, Rendering
-from ..host.types import MODEL, PROMPTS, ROWS, SEEDS, BatchNode, Inputs
+from ..host.types import ROWS, BatchNode, Inputs
+from .batch_inputs import batch_inputs
 
 if TYPE_CHECKING:
     import torch
 
     from ..core.models.model import Model
     from ..core.request.record import Record
+    from ..host.latents import Latents
 
 
 class Batch(NamedTuple):
@@ -50,184 +52,28 @@ class BatchGenerate(BatchNode):
     DESCRIPTION = (
         "Makes one image of each prompt and seed, many at a time. An image depends on its own "
         "prompt, seed and settings only: alone or in any batch it is the same, bit for bit. With "
-        "images wired in, each starts from its image (image to image)."
+        "images or latents wired in, each starts from its own (image to image)."
     )
     SEARCH_ALIASES: ClassVar[list[str]] = [
         *("sampler", "ksampler", "generate", "txt2img", "img2img"),
         *("text to image", "image to image", "batch"),
     ]
-    RETURN_TYPES = ("IMAGE", ROWS)
-    RETURN_NAMES = ("images", "rows")
+    RETURN_TYPES = ("IMAGE", ROWS, "LATENT")
+    RETURN_NAMES = ("images", "rows", "latents")
     INPUT_IS_LIST = True
     GIVES = "begin"
     PLANS = "plan"
-    OUTPUT_IS_LIST = (True, False)
+    OUTPUT_IS_LIST = (True, False, True)
     OUTPUT_TOOLTIPS = (
         "The images, in the order of the combinations; one batch for each run of one size.",
         "What each image was made from, for Save Image Batch.",
+        "The latents that the images were decoded from, in the same batches.",
     )
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
         """Inputs as ComfyUI wants them described."""
-        size = {"default": 0, "min": 0, "max": 16384, "step": 8}
-        return {
-            "required": {
-                "model": (MODEL, {"tooltip": "Of Load SDXL, or Model From ComfyUI."}),
-                "prompts": (
-                    f"{PROMPTS},STRING",
-                    {"tooltip": "Of Prompt List; or texts, each of them one prompt."},
-                ),
-                "width": (
-                    "INT",
-                    {
-                        **size,
-                        "tooltip": "Pixels, a multiple of 8. 0: the input image's, else the "
-                        "model's own (1024 for SDXL, 128 for the demo model).",
-                    },
-                ),
-                "height": ("INT", {**size, "tooltip": "Pixels, as width."}),
-                "steps": (
-                    "INT",
-                    {
-                        "default": 20,
-                        "min": 1,
-                        "max": 10_000,
-                        "tooltip": "Denoising steps; more are slower and often finer. A list has "
-                        "one for each prompt.",
-                    },
-                ),
-                "cfg": (
-                    "FLOAT",
-                    {
-                        "default": 7.0,
-                        "min": 0.0,
-                        "max": 100.0,
-                        "step": 0.1,
-                        "round": 0.01,
-                        "tooltip": "Guidance scale: how closely to follow the prompt. "
-                        "Up to 1 turns guidance and the negative prompt off, in half the time. A "
-                        "list has one for each prompt.",
-                    },
-                ),
-                "sampler_name": (list(SAMPLERS), {"tooltip": "The method of the steps."}),
-                "scheduler": (
-                    list(SPACINGS),
-                    {"tooltip": "The spacing of the noise levels."},
-                ),
-                "strength": (
-                    "FLOAT",
-                    {
-                        "default": 0.5,
-                        "min": 0.01,
-                        "max": 1.0,
-                        "step": 0.01,
-                        "round": 0.001,
-                        "tooltip": "With input images only: the share of the steps that is run. "
-                        "Small stays near the image. (Not ComfyUI's denoise, which keeps the "
-                        "number of steps.) A list has one for each prompt.",
-                    },
-                ),
-                "combine": (
-                    list(COMBINATIONS),
-                    {
-                        "tooltip": "zip: first with first and so on, a list of one serves for all. "
-                        "product: each prompt with each image and each seed. "
-                        "cycle: shorter lists repeat."
-                    },
-                ),
-            },
-            "optional": {
-                "seeds": (
-                    f"{SEEDS},INT",
-                    {
-                        "tooltip": "Of Seed List, or whole numbers. They win over seeds that the "
-                        "prompts' own rows have; without them each row needs one."
-                    },
-                ),
-                "images": (
-                    "IMAGE",
-                    {"tooltip": "Images to start from, one a prompt or one for all."},
-                ),
-                "names": (
-                    "STRING",
-                    {"forceInput": True, "tooltip": "Names of the images, of Load Image Batch."},
-                ),
-                "variation_seeds": (
-                    f"{SEEDS},INT",
-                    {
-                        "tooltip": "Of a second Seed List, to vary an image that you like: one "
-                        "seed with many variation seeds gives its relatives."
-                    },
-                ),
-                "variation_strength": (
-                    "FLOAT",
-                    {
-                        "default": 0.1,
-                        "min": 0.0,
-                        "max": 1.0,
-                        "step": 0.01,
-                        "round": 0.001,
-                        "tooltip": "With variation seeds only: how far the noise of the seed is "
-                        "turned towards theirs. 0 is the image itself, 1 the other seed's.",
-                    },
-                ),
-                "unrounded": (
-                    "BOOLEAN",
-                    {
-                        "default": False,
-                        "advanced": True,
-                        "tooltip": "Give images as the VAE decoded them, for PNG of 16 bits. "
-                        "Otherwise they are rounded once to 8 bits, so that every node saves the "
-                        "same pixels.",
-                    },
-                ),
-                "rows_per_call": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": 256,
-                        "step": 2,
-                        "advanced": True,
-                        "tooltip": "Rows of one UNet call, two for each image while cfg is over "
-                        "1; an even number. 0 chooses by device and size. Other numbers may give "
-                        "other bits, so it is written into the files.",
-                    },
-                ),
-                "vae_tile": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": 4096,
-                        "step": 64,
-                        "advanced": True,
-                        "tooltip": "Pixels, 128 or more: larger images go through the VAE in tiles "
-                        "of this width and height, which saves memory and changes bits near the "
-                        "seams. 0 is off.",
-                    },
-                ),
-                "empty_negative": (
-                    [*EMPTY_NEGATIVES, "auto"],
-                    {
-                        "advanced": True,
-                        "tooltip": "What stands for an empty negative prompt. empty: its text, "
-                        "encoded, as in ComfyUI. zeros: no numbers at all, as diffusers does with "
-                        "SDXL base. auto: as the model's own configuration says.",
-                    },
-                ),
-                "on_error": (
-                    list(ON_ERROR),
-                    {
-                        "advanced": True,
-                        "tooltip": "What to do about an image that comes out as no numbers (NaN). "
-                        "stop: end the run. skip: go on without it, and say which failed.",
-                    },
-                ),
-            },
-            "hidden": {"unique_id": "UNIQUE_ID"},
-        }
+        return batch_inputs()
 
     @classmethod
     def VALIDATE_INPUTS(
@@ -241,6 +87,7 @@ class BatchGenerate(BatchNode):
         images: Sequence[None] | None = None,
         rows_per_call: Sequence[int | None] = (0,),
         vae_tile: Sequence[int | None] = (0,),
+        latents: Sequence[None] | None = None,
     ) -> bool | BatchSDXLError:
         """Refuse before anything runs what the values that are typed in tell.
 
@@ -257,6 +104,10 @@ class BatchGenerate(BatchNode):
             }
             known = {name: value for name, value in given.items() if value is not None}
             request = ImageRequest(prompt="", seed=0, **known)
+            if len(names) == 2 and steps[0] is not None:
+                check_steps(request.scheduler, steps[0])
+            if images is not None and latents is not None:
+                raise both_starts()
             if images is not None and steps[0] is not None and strength[0] is not None:
                 request.check_steps()
             check_calls(rows_per_call[0] or 2, vae_tile[0] or None)
@@ -264,7 +115,7 @@ class BatchGenerate(BatchNode):
             return error
         return True
 
-    def run(self, **inputs: Any) -> tuple[list[torch.Tensor], list[Record]]:
+    def run(self, **inputs: Any) -> tuple[list[torch.Tensor], list[Record], list[Latents]]:
         """Make the images."""
         return self.begin(**inputs).collect()
 
@@ -285,6 +136,7 @@ class BatchGenerate(BatchNode):
         variation_seeds: Sequence[tuple[int, ...] | int] | None = None,
         variation_strength: Sequence[float] = (0.1,),
         empty_negative: Sequence[str] = (EMPTY_NEGATIVES[0],),
+        latents: Sequence[Latents] | None = None,
         **_others: Any,
     ) -> Batch:
         """What is to be made, for which the model need not be there."""
@@ -315,10 +167,13 @@ class BatchGenerate(BatchNode):
         lists: dict[str, Any] = {
             "prompts": with_columns(_prompts(prompts), columns),
             "images": None if images is None else _sources(images, names),
+            "latents": None if latents is None else from_latents(latents, names),
             "seeds": _numbers(seeds),
             "variation_seeds": _numbers(variation_seeds),
         }
         planned = plan(combine[0], **lists, settings=settings, read_image=_read_image)
+        for way in {(r.scheduler, r.num_inference_steps) for r, _ in planned}:
+            check_steps(*way)
         return Batch(planned, summary(combine[0], planned, **lists))
 
     def begin(
@@ -396,15 +251,10 @@ def _numbers(parts: Sequence[tuple[int, ...] | int] | None) -> list[int] | None:
 
 
 def _sources(batches: list[torch.Tensor], names: list[str] | None) -> list[SourceImage]:
-    images = from_batches(batches)
-    names = names or [f"image {number}" for number in range(1, len(images) + 1)]
-    if len(names) != len(images):
-        raise InvalidImage(
-            "as many names as images",
-            f"{counted(len(names), 'names')} and {counted(len(images), 'images')}",
-            "Wire both from the same node, or only the images.",
-        )
-    return [SourceImage.of(image, name) for image, name in zip(images, names, strict=True)]
+    # Of a file that Save Image Batch has just written, where it lies is nobody else's concern.
+    names = names and [path.name if (path := Path(name)).is_absolute() else name for name in names]
+    images = named("images", "image", from_batches(batches), names)
+    return [SourceImage.of(image, name) for name, image in images]
 
 
 def _read_image(name: str) -> SourceImage:

@@ -19,8 +19,8 @@ from ..core.saving.planned_files import Place
 from ..core.saving.writer import FORMATS, Format, find_format
 from ..host import host
 from ..host.batches import from_batches, rows_of, told_inputs
+from ..host.display import MANY
 from ..host.paths import place_output, ui_entry
-from ..host.rendering import MANY
 from ..host.roots import without_home
 from ..host.types import ROWS, BatchNode, Inputs
 

@@ -20,9 +20,11 @@ from batch_sdxl.core.request.fields import (
     from_texts,
     to_plain,
 )
+from batch_sdxl.core.request.latents import SourceLatents
 from batch_sdxl.core.request.named import Named
 from PIL import Image
 
+SOME, OTHER = (SourceLatents.of(np.full((4, 8, 8), n, np.float32), str(n)) for n in (1, 2))
 RED, BLUE = (SourceImage.of(Image.new("RGB", (64, 64), name), name) for name in ("red", "blue"))
 
 #: A request of which every field makes a difference.
@@ -78,12 +80,15 @@ OTHERS: dict[str, dict[str, Any]] = {
     "variation_seed": {"variation_seed": 4},
     "variation_strength": {"variation_strength": 0.0},
     "image": {"image": BLUE},
+    "latents": {"latents": OTHER},
     "strength": {"strength": 0.4},
 }
 
 
 def full(name: str = "", **changes: Any) -> SizedRequest:
-    base = FULL | ({"image": None} if name in ("width", "height") else {})
+    base = FULL | ({"image": None} if name in ("width", "height", "latents") else {})
+    if name == "latents":
+        base |= {"latents": SOME}
     if name == "empty_negative":
         base |= {"negative_prompt": "", "empty_negative": "zeros"}
     return SizedRequest(**base | changes)
@@ -103,8 +108,9 @@ def test_a_field_changes_pixels_identity_and_record(engine: Engine, name: str) -
         plain = to_plain(image.request)
         again = from_plain(SizedRequest, plain)
         assert to_plain(again) == plain
-        if isinstance(again.image, Named):
-            again = dataclasses.replace(again, image=image.request.image)
+        if isinstance(again.picture, Named):
+            own = image.request
+            again = dataclasses.replace(again, image=own.image, latents=own.latents)
         assert again == image.request
 
 
@@ -212,7 +218,7 @@ def test_nothing_absurd_is_taken(fields: dict[str, Any]) -> None:
 
 def test_an_image_of_which_only_the_name_is_known_is_not_made(engine: Engine) -> None:
     request = ImageRequest(prompt="a", seed=1, image=Named("a.png", "0" * 64))
-    with pytest.raises(InvalidImage, match=r"the name of one, a\.png"):
+    with pytest.raises(InvalidImage, match=r"the name alone, a\.png"):
         engine.generate([request])
 
 

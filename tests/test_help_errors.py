@@ -131,6 +131,10 @@ def pictures(folders: Folders, **inputs: Any) -> None:
     images(folders, "cats", **inputs)
 
 
+def latents(channels: int = 4, **more: Any) -> dict[str, Any]:
+    return {"samples": torch.ones(1, channels, 64, 64), **more}
+
+
 def generate(folders: Folders, prompts: str | tuple[Prompt, ...] = "a", **inputs: Any) -> None:
     settings = {
         "width": 0,
@@ -296,6 +300,10 @@ MISTAKES: dict[str, list[Callable[[Folders], object]]] = {
         lambda at: generate(at, images=torch.zeros(1, 768, 512, 3), width=1024, height=1024),
         lambda at: generate(at, images=torch.zeros(1, 765, 512, 3)),
         lambda at: generate(at, images=torch.zeros(1, 64, 64, 3), steps=4, strength=0.2),
+        lambda at: generate(at, steps=1500, scheduler="simple"),
+        lambda at: generate(at, images=torch.zeros(1, 64, 64, 3), latents=latents()),
+        lambda at: generate(at, latents=latents(channels=16)),
+        lambda at: generate(at, latents=latents(noise_mask=torch.ones(1, 64, 64))),
         lambda at: generate(at, rows_per_call=3),
         lambda at: generate(at, vae_tile=64),
         no_memory,

@@ -54,7 +54,7 @@ def test_seed_and_size_are_kept_and_the_image_remembered(engine: Engine, tiny: M
     names = {"sampler_name": "euler", "scheduler": "normal", "combine": "zip", "model": tiny}
     inputs = {name: [value] for name, value in (settings | names).items()}
     generate = NODE_CLASS_MAPPINGS["BatchSDXL_BatchGenerate"]()
-    _, (row,) = generate.run(prompts=[refined], **inputs)
+    _, (row,), _ = generate.run(prompts=[refined], **inputs)
     made = row.request
     assert (made.prompt, made.seed, made.width) == ("a cat, big", 2**64 - 1, 80)
     assert made.num_inference_steps == 2

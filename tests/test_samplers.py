@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from batch_sdxl.core.samplers.levels import Levels
 from batch_sdxl.core.samplers.noise import from_path
 from batch_sdxl.core.samplers.plan import Interval, plan_calls
 from batch_sdxl.core.samplers.spacings import SPACINGS
-from batch_sdxl.core.samplers.table import SAMPLERS
+from batch_sdxl.core.samplers.table import SAMPLERS, check_steps
 from PIL import Image
 
 Render = Callable[[list[ImageRequest]], list[GeneratedImage]]
@@ -364,3 +365,17 @@ def test_too_many_steps_for_a_sampler_are_an_error() -> None:
 def test_an_unknown_name_is_refused_with_a_list(name: str) -> None:
     with pytest.raises(InvalidRequest, match="Choose one of"):
         ImageRequest(prompt="x", seed=1, scheduler=name)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_too_many_steps_are_known_without_a_model(zero: bool) -> None:
+    """All that noise levels do not allow, which have to fall; with zero terminal SNR too."""
+    config = SDXL | ({"rescale_betas_zero_snr": True} if zero else {})
+    for name in (f"{sampler}:{spacing}" for spacing in SPACINGS for sampler in ("euler", "dpm_2")):
+        for steps in (999, 1000, 1001):
+            sigmas = plan_sigmas(name, config, steps)
+            if all(later < earlier for earlier, later in pairwise(sigmas)):
+                check_steps(name, steps)
+            else:
+                with pytest.raises(InvalidRequest, match=r"at most (1000|999) steps of"):
+                    check_steps(name, steps)

@@ -11,7 +11,7 @@ from batch_sdxl import NODE_CLASS_MAPPINGS
 from batch_sdxl.core.errors import InvalidRequest
 from batch_sdxl.core.prompts.prompt import Prompt
 from batch_sdxl.core.request.selection import select
-from batch_sdxl.core.store.store import ImageStore
+from batch_sdxl.core.store.store import ImageStore, Stored
 from batch_sdxl.host import host
 from batch_sdxl.host.gallery import GalleryFolders
 from batch_sdxl.tests.records import make_record
@@ -223,7 +223,7 @@ def test_pictures_that_are_gone_come_back_from_the_store(browser: Browser) -> No
     shown, _ = gallery(browser, run("all")["ui"])
     pixels = np.full((480, 640, 3), round(25.5), np.uint8)
     store, folders = browser.store(), browser.galleries()
-    store.put(RECORDS[1].identity, pixels, "{}")
+    store.put(RECORDS[1].identity, Stored(pixels, np.zeros((4, 60, 80), np.float32)), "{}")
     (listed,) = folders.lists.iterdir()
     for file in folders.pictures.iterdir():
         file.unlink()

@@ -5,20 +5,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from batch_sdxl.core.errors import OutputError
-from batch_sdxl.core.store.store import ImageStore
+from batch_sdxl.core.store.store import ImageStore, Stored
 
 
-def image(value: int = 7) -> np.ndarray:
-    return np.random.default_rng(value).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+def image(value: int = 7) -> Stored:
+    draw = np.random.default_rng(value)
+    pixels = draw.integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    return Stored(pixels, draw.standard_normal((4, 2, 3), np.float32))
 
 
-def same(found: Any, expected: Any) -> bool:
-    return found is not None and np.array_equal(found, expected)
+def same(found: Stored | None, expected: Stored) -> bool:
+    return found is not None and all(
+        one.dtype == other.dtype and np.array_equal(one, other)
+        for one, other in zip(found, expected, strict=True)
+    )
 
 
 def key(number: int) -> str:
@@ -34,13 +38,11 @@ def test_an_image_comes_back_as_it_was(tmp_path: Path) -> None:
     assert store.get(key(1)) is None
     assert not (tmp_path / "store").exists()  # looking makes no folder
     store.put(key(1), image(), "{}")
-    store.put(key(1), image().astype(np.float32) / 255, "{}")
+    decoded = image()._replace(image=image().image.astype(np.float32) / 255)
+    store.put(key(1), decoded, "{}")
     again = ImageStore(tmp_path / "store")
     assert same(again.get(key(1)), image())
-    deep = again.get(key(1), unrounded=True)
-    assert deep is not None
-    assert deep.dtype == np.float32
-    assert np.array_equal(deep, image().astype(np.float32) / 255)
+    assert same(again.get(key(1), unrounded=True), decoded)
     assert again.get(key(2)) is None
     assert again.has(key(1))
     assert not again.has(key(2))
@@ -77,7 +79,7 @@ def test_a_torn_file_is_noticed(tmp_path: Path, length: int) -> None:
 
 
 def test_those_unused_for_longest_make_room(tmp_path: Path) -> None:
-    store = ImageStore(tmp_path, limit=10 * 1500)
+    store = ImageStore(tmp_path, limit=10 * 1650)
     for number in range(10):
         store.put(key(number), image(number), "{}")
     for number, file in enumerate(files(store)):
@@ -100,7 +102,7 @@ def test_one_image_larger_than_the_limit_is_kept_all_the_same(tmp_path: Path) ->
 
 
 def test_a_clock_that_goes_back_takes_no_new_image_away(tmp_path: Path) -> None:
-    store = ImageStore(tmp_path, limit=4 * 1500)
+    store = ImageStore(tmp_path, limit=4 * 1650)
     for number in range(3):
         store.put(key(number), image(number), "{}")
     for file in files(store):
@@ -162,14 +164,15 @@ import sys
 import time
 from pathlib import Path
 import numpy as np
-from batch_sdxl.core.store.store import ImageStore
+from batch_sdxl.core.store.store import ImageStore, Stored
 store = ImageStore(Path(sys.argv[1]))
 print("ready", flush=True)
 number = 0
 while True:
     number = (number + 1) % 50
     pixels = np.random.default_rng(number).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-    store.put(f"{number:064x}", pixels, "{}")
+    latents = np.full((4, 32, 32), number, np.float32)
+    store.put(f"{number:064x}", Stored(pixels, latents), "{}")
 """
 
 
@@ -195,5 +198,6 @@ def test_writers_that_are_killed_leave_whole_images_or_none(tmp_path: Path) -> N
     there = [number for number in range(50) if store.has(key(number))]
     assert there
     for number in there:
-        expected = np.random.default_rng(number).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-        assert same(store.get(key(number)), expected)
+        pixels = np.random.default_rng(number).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+        latents = np.full((4, 32, 32), number, np.float32)
+        assert same(store.get(key(number)), Stored(pixels, latents))

@@ -198,7 +198,9 @@ function tile(image, place) {
   picture.decoding = "async";
   picture.draggable = false;
   picture.alt = "";
-  picture.addEventListener("error", () => tile.classList.add("batch-sdxl-gone"));
+  // Such as after a restart, of images that Batch Generate has not made.
+  const gone = element("span", "batch-sdxl-missing", "Run again to see this image.");
+  picture.addEventListener("error", () => picture.replaceWith(gone));
   picture.src = image.thumbnail;
 
   const zoom = button("⤢", "Large view (V, or double click)", () => {});

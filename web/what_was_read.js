@@ -2,10 +2,13 @@
 
 import { app } from "../../scripts/app.js";
 
-const NODES = ["BatchSDXL_PromptList", "BatchSDXL_SeedList", "BatchSDXL_LoadImageBatch"];
+const PROMPTS = "BatchSDXL_PromptList";
+const NODES = [PROMPTS, "BatchSDXL_SeedList", "BatchSDXL_LoadImageBatch"];
 const HEIGHT = 64;
-/** Of a new node: its text has room for some lines. */
-const LEAST = { BatchSDXL_PromptList: [400, 540] };
+/** Of a new Prompt List: its text has room for some lines. */
+const LEAST = [400, 540];
+/** Of its negative prompt at most: what room there is belongs to the prompts. */
+const NEGATIVE_HEIGHT = 56;
 
 app.registerExtension({
   name: "BatchSDXL.WhatWasRead",
@@ -24,8 +27,12 @@ app.registerExtension({
     });
     // Widgets are saved by their places: this one has none.
     widget.serialize = false;
-    const least = LEAST[node.comfyClass];
-    if (least) node.setSize(least.map((size, k) => Math.max(size, node.size[k])));
+    if (node.comfyClass === PROMPTS) {
+      box.classList.add("batch-sdxl-prompts-read");
+      const negative = node.widgets.find(({ name }) => name === "negative_prompt");
+      negative.options.getMinHeight = negative.options.getMaxHeight = () => NEGATIVE_HEIGHT;
+      node.setSize(LEAST.map((size, k) => Math.max(size, node.size[k])));
+    }
     const onExecuted = node.onExecuted;
     node.onExecuted = function (output) {
       onExecuted?.apply(this, arguments);

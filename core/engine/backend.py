@@ -133,5 +133,13 @@ class Backend(ABC):
         """As `models.vae.encode`."""
 
     @abstractmethod
+    def scaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents of the VAE's own scale as the UNet takes them, (1, 4, H/8, W/8) fp32."""
+
+    @abstractmethod
+    def unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """The way back, which `decode` goes."""
+
+    @abstractmethod
     def decode(self, latents: torch.Tensor, tile: int | None = None) -> torch.Tensor:
         """As `models.vae.decode`."""

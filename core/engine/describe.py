@@ -54,10 +54,10 @@ class Describer:
         model = self._model
         prompts = [request.prompt, *([request.negative_prompt] if request.is_guided else [])]
         inversions = model.inversions(prompts)
-        if (image := request.picture) is None:
-            known = request
-        else:  # records outlive the images, and need no pixels
-            known = replace(request, image=Named(image.name, image.digest))
+        known = request
+        if (start := request.picture) is not None:  # records outlive it, and need no pixels
+            own = Named(start.name, start.digest)
+            known = replace(request, image=own) if request.image else replace(request, latents=own)
         return Record(
             request=known,
             model=self._made_with,

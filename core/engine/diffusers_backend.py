@@ -137,6 +137,14 @@ class DiffusersBackend(Backend):
         """As `models.vae.encode`."""
         return encode(self._model, pixels, tile)
 
+    def scaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """By the number that the VAE's configuration says."""
+        return torch.as_tensor(latents * self._model.vae.config.scaling_factor)
+
+    def unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """Likewise."""
+        return torch.as_tensor(latents / self._model.vae.config.scaling_factor)
+
     def decode(self, latents: torch.Tensor, tile: int | None = None) -> torch.Tensor:
         """As `models.vae.decode`."""
         return decode(self._model, latents, tile)

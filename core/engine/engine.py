@@ -85,7 +85,7 @@ class Engine:
             requests = [requests]
         filled = [self.with_size(request) for request in requests]
         for request in filled:
-            _ = request.source  # whose pixels must be here
+            _ = request.source  # whose pixels or numbers must be here
         for clip_skip in {skip for request in filled for skip in clip_skips(request)}:
             self._backend.check_clip_skip(clip_skip)
         queues = self._queues(filled)
@@ -172,7 +172,8 @@ class Engine:
 
     def _count_steps(self, requests: list[SizedRequest]) -> int:
         plans = Counter(
-            (r.scheduler, r.num_inference_steps, r.strength if r.image else None) for r in requests
+            (r.scheduler, r.num_inference_steps, r.strength if r.picture else None)
+            for r in requests
         )
         config = self._backend.scheduler_config
         with pinned(self._backend.device):

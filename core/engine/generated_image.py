@@ -26,6 +26,8 @@ class GeneratedImage:
         request: what it was made from.
         decoded: (H, W, 3) float32 RGB in 0..1, before rounding.
         pixels: (H, W, 3) uint8 RGB, rounded once.
+        latents: (4, H/8, W/8) float32, that it was decoded from: of the VAE's own scale, in which
+            ComfyUI hands latents on.
         record: what it was made from, the model and the numerics included.
     """
 
@@ -33,6 +35,7 @@ class GeneratedImage:
     request: SizedRequest
     decoded: torch.Tensor = field(repr=False)
     pixels: NDArray[np.uint8] = field(repr=False)
+    latents: torch.Tensor = field(repr=False)
     record: Record
 
 
@@ -53,7 +56,7 @@ class Decoded:
         self._request, self._record = lane.request, record
         self._dtypes = backend.dtype, backend.vae_dtype
         image = backend.decode(lane.latents, vae_tile)
-        self._is_finite = Landing(lane.latents.isfinite().all())
+        self._latents = Landing(backend.unscaled(lane.latents)[0].float())
         self._image, self._pixels = Landing(image), Landing(rounded(image))
 
     def image(self) -> GeneratedImage:
@@ -62,14 +65,14 @@ class Decoded:
         Raises:
             FailedImage: its numbers are not finite.
         """
-        decoded = self._image.wait()
+        decoded, latents = self._image.wait(), self._latents.wait()
         for what, is_finite, dtype in zip(
             ("latents", "pixels of the VAE"),
-            (self._is_finite.wait(), ~decoded[0, 0, 0].isnan()),
+            (latents.isfinite().all(), ~decoded[0, 0, 0].isnan()),
             self._dtypes,
             strict=True,
         ):
             if not is_finite:
                 raise failed_image(what, dtype)
         pixels = np.asarray(self._pixels.wait().numpy())
-        return GeneratedImage(self.index, self._request, decoded, pixels, self._record)
+        return GeneratedImage(self.index, self._request, decoded, pixels, latents, self._record)

@@ -39,7 +39,7 @@ class Lane:
         request: SizedRequest,
         embeddings: list[Embedding],
         scheduler_config: Mapping[str, Any],
-        image_latents: tuple[torch.Tensor, torch.Tensor] | None,
+        image_latents: tuple[torch.Tensor, torch.Tensor | None] | None,
         device: torch.device,
     ) -> None:
         """Draw the initial noise and plan the steps.
@@ -50,7 +50,7 @@ class Lane:
             embeddings: of the negative prompt, if guided, and of the prompt.
             scheduler_config: of the model.
             image_latents: mean and standard deviation of the encoded input image, scaled, both of
-                the latents' shape on the device; None to start from noise.
+                the latents' shape on the device, or latents and None; None to start from noise.
             device: that the model runs on.
         """
         self.index = index
@@ -73,9 +73,11 @@ class Lane:
         )
         image = None
         if image_latents is not None:
-            # The order of the two draws is diffusers'.
+            # The order of the two draws is diffusers', and that given latents need but one.
             mean, deviation = image_latents
-            image = mean + deviation * sent(self._noise(shape), device)
+            image = (
+                mean if deviation is None else mean + deviation * sent(self._noise(shape), device)
+            )
         self._course.start(sent(self._first_noise(shape), device), image)
 
     def _noise(self, shape: tuple[int, ...]) -> torch.Tensor:

@@ -13,8 +13,9 @@ from ..errors import FailedImage
 from ..numerics import Geometry
 from ..pinning import pinned
 from ..request.image_request import SizedRequest
+from ..request.latents import SourceLatents
 from ..text.stack import common_chunks
-from ..transfer import Mark, works_beside
+from ..transfer import Mark, sent, works_beside
 from .backend import Backend
 from .denoiser import Denoiser
 from .describe import Describer
@@ -138,10 +139,18 @@ class Run:
                 backend.device,
             )
 
-    def _encode_image(self, request: SizedRequest) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Mean and standard deviation of the input image's latents, scaled, fp32 on the device."""
+    def _encode_image(
+        self, request: SizedRequest
+    ) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+        """Mean and standard deviation of the input image's latents, scaled, fp32 on the device.
+
+        Of latents that were given there is no deviation.
+        """
         if (source := request.source) is None:
             return None
+        if isinstance(source, SourceLatents):
+            latents = torch.from_numpy(source.numbers.copy())[None]
+            return self._backend.scaled(sent(latents, self._backend.device)), None
         pixels = torch.from_numpy(source.pixels.copy())
         return self._backend.encode_image(pixels, self._geometry.vae_tile)
 

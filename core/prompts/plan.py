@@ -14,6 +14,7 @@ from ..combinations import combine
 from ..errors import InvalidRequest
 from ..images.source import SourceImage
 from ..request.image_request import ImageRequest
+from ..request.latents import SourceLatents
 from ..wording import counted
 from .prompt import Prompt
 
@@ -33,6 +34,7 @@ def plan(
     variation_seeds: Sequence[int] | None,
     settings: Mapping[str, Any],
     read_image: Callable[[str], SourceImage],
+    latents: Sequence[SourceLatents] | None = None,
 ) -> list[Planned]:
     """One request for each combination, in the lists' order, the seeds running fastest.
 
@@ -44,14 +46,19 @@ def plan(
         variation_seeds: None for none.
         settings: fields of `ImageRequest` for rows that do not say, width and height among them.
         read_image: the image of a name that a row has.
+        latents: to start from in place of images.
 
     Raises:
-        InvalidRequest: the lists do not combine, a row has no seed, or a value is out of range.
+        InvalidRequest: there are both images and latents, the lists do not combine, a row has no
+            seed, or a value is out of range.
         InvalidImage: an image that a row names cannot be read.
     """
+    if images is not None and latents is not None:
+        raise both_starts()
     lists: dict[str, Sequence[Any]] = {"prompts": prompts}
     # Seeds come last, so that in a product the images of one prompt are neighbours.
-    others = {"images": images, "seeds": seeds, "variation_seeds": variation_seeds}
+    others = {"images": images, "latents": latents, "seeds": seeds}
+    others["variation_seeds"] = variation_seeds
     lists |= {name: values for name, values in others.items() if values is not None}
     planned = []
     for row in combine(mode, **lists):
@@ -60,9 +67,10 @@ def plan(
         fields: dict[str, Any] = {**settings, **prompt.settings}
         if seeds is not None:
             fields["seed"] = given["seeds"]
-        if images is not None:
-            # An image brings its own size.
-            fields |= {"image": given["images"]} | {s: settings[s] for s in ("width", "height")}
+        if images is not None or latents is not None:
+            # They bring their own size.
+            fields |= {s: settings[s] for s in ("width", "height")}
+            fields |= {"image": given.get("images"), "latents": given.get("latents")}
         elif "image" in prompt.settings:
             fields["image"] = read_image(str(prompt.settings["image"]))
         if variation_seeds is not None:
@@ -74,12 +82,27 @@ def plan(
                 f"neither for {prompt.prompt[:60]!r}",
                 "Wire a Seed List (--seeds on the command line), or add a column called seed.",
             )
-        if fields.get("image") is None:
+        if _starts_from_noise(**fields):
             fields.pop("strength", None)  # of the images that start from one
         drawn = prompt.resolved(fields["seed"])
         fields |= {"prompt": drawn.prompt, "negative_prompt": drawn.negative_prompt}
         planned.append(Planned(ImageRequest(**fields), drawn.origin))
     return planned
+
+
+def both_starts() -> InvalidRequest:
+    """What refuses two things to start from."""
+    return InvalidRequest(
+        "images or latents to start from",
+        "both",
+        "Take one of them out: latents are what the VAE makes of images.",
+    )
+
+
+def _starts_from_noise(
+    image: SourceImage | None = None, latents: SourceLatents | None = None, **_others: Any
+) -> bool:
+    return image is None and (latents is None or latents.is_empty)
 
 
 def summary(mode: str, planned: Sequence[Planned], **lists: Sequence[Any] | None) -> str:
@@ -98,13 +121,14 @@ def summary(mode: str, planned: Sequence[Planned], **lists: Sequence[Any] | None
             said.append(f"{words} of {counted(rows, 'rows')}")
     for word, own in _OWN.items():
         rows = sum(not prompt.settings.keys().isdisjoint(own) for prompt in prompts)
-        if rows and not (word == "size" and lists.get("images") is not None):
+        replaced = word == "size" and (lists.get("images") or lists.get("latents"))
+        if rows and not replaced:
             said.append(f"{counted(rows, 'rows')} with {word} of their own")
     unguided = sum(bool(r.negative_prompt) and not r.is_guided for r, _ in planned)
     if unguided:
         said.append(f"cfg up to 1 leaves out the negative prompt of {counted(unguided, 'images')}")
     lone = sum("strength" in prompt.settings for prompt in prompts)
-    if lone and all(request.image is None for request, _ in planned):
+    if lone and all(request.picture is None for request, _ in planned):
         said.append(f"without images nothing uses the strength of {counted(lone, 'rows')}")
     return "; ".join(said)
 
@@ -114,6 +138,8 @@ _REPLACED = (
     ("seeds", ("seed",), "the seeds given replace those"),
     ("images", ("image",), "the images given replace those"),
     ("images", ("width", "height"), "the images given replace the sizes"),
+    ("latents", ("image",), "the latents given replace the images"),
+    ("latents", ("width", "height"), "the latents given replace the sizes"),
     (
         "variation_seeds",
         ("variation_seed", "variation_strength"),

@@ -18,7 +18,7 @@ _SLOT = "{prompt}"
 
 #: Fields that a person sets anew: the next node's, or those of the images that are wired into it.
 _ANEW = (
-    *("prompt", "negative_prompt", "image", "strength"),
+    *("prompt", "negative_prompt", "image", "latents", "strength"),
     *("num_inference_steps", "guidance_scale", "scheduler"),
 )
 

@@ -16,8 +16,9 @@ from ..request.image_request import ImageRequest
 #: A typed value of a row.
 Setting = int | float | str
 
-#: Fields that no row says: the names of samplers are many, and a node checks them.
-_NO_COLUMNS = ("scheduler",)
+#: Fields that no row says: the names of samplers are many, and a node checks them; latents are in
+#: no file.
+_NO_COLUMNS = ("scheduler", "latents")
 
 _COLUMNS = [one for one in declared(ImageRequest) if one.name not in _NO_COLUMNS]
 

@@ -8,6 +8,8 @@ from typing import Any
 from ..errors import InvalidRequest
 from ..images.source import SourceImage
 from .fields import declared, settle
+from .latents import SourceLatents
+from .named import Named
 from .sampling import Sampling
 from .size import Size
 from .start import Start
@@ -22,11 +24,11 @@ class ImageRequest(Start, Sampling, Size, Text):
 
     Raises:
         InvalidRequest: a value is out of its range.
-        InvalidImage: the image cannot be used.
+        InvalidImage: the image or the latents cannot be used.
     """
 
     def __post_init__(self) -> None:
-        """Check every value, and take the image in."""
+        """Check every value, and take the image or the latents in."""
         settle(self)
         if self.guidance_start >= self.guidance_end:
             raise InvalidRequest(
@@ -34,24 +36,36 @@ class ImageRequest(Start, Sampling, Size, Text):
                 f"{self.guidance_start} and {self.guidance_end}",
                 "Set guidance_scale to 1 to turn guidance off.",
             )
-        if isinstance(self.image, SourceImage):
-            self._check_image(self.image)
+        if self.image is not None and self.latents is not None:
+            raise InvalidRequest(
+                "one thing to start from", "both an image and latents", "Leave one of them out."
+            )
+        start = self.picture
+        if start is None or isinstance(start, Named):
+            return
+        self._check_size(start)
+        if isinstance(start, SourceLatents) and start.is_empty:
+            vars(self).update(latents=None, width=start.width, height=start.height)
+        else:
+            self.check_steps()
 
-    def _check_image(self, image: SourceImage) -> None:
+    def _check_size(self, start: SourceImage | SourceLatents) -> None:
+        what, load = ("an input image", "load the images at")
+        if isinstance(start, SourceLatents):
+            what, load = ("latents of an image", "make latents of")
         for side in ("width", "height"):
-            asked, own = getattr(self, side), getattr(image, side)
+            asked, own = getattr(self, side), getattr(start, side)
             if asked not in (None, own):
                 raise InvalidRequest(
-                    f"an input image whose {side} is the {asked} pixels asked for",
-                    f"{image.name or 'an image'} with {own}",
-                    "Leave width and height open, or load the images at this size.",
+                    f"{what} whose {side} is the {asked} pixels asked for",
+                    f"{start.name or what} with {own}",
+                    f"Leave width and height open, or {load} this size.",
                 )
             (known,) = (one for one in declared(Size) if one.name == side)
             known.kind.check(f"a {side} of the input image", own, "")
-        self.check_steps()
 
     def check_steps(self) -> None:
-        """Check that an image to start from leaves steps to run.
+        """Check that an image or latents to start from leave steps to run.
 
         Raises:
             InvalidRequest: it leaves none.
@@ -64,8 +78,8 @@ class ImageRequest(Start, Sampling, Size, Text):
             )
 
     def size(self, native: int) -> tuple[int, int]:
-        """Width and height in pixels: its own, its image's, else `native`."""
-        own = self.image if isinstance(self.image, SourceImage) else None
+        """Width and height in pixels: its own, its image's or latents', else `native`."""
+        own = None if isinstance(self.picture, Named) else self.picture
         return (
             self.width or (own.width if own else native),
             self.height or (own.height if own else native),

@@ -123,6 +123,9 @@ def ays(levels: Levels, steps: int) -> list[float]:
     return [float(sigma) for sigma in np.exp(places[:-1])] + [0.0]
 
 
+#: Spacings that take no timestep twice -> how many there are, in SDXL.
+MOST_STEPS = {"simple": 1000}
+
 SPACINGS: dict[str, Spacing] = {
     "normal": normal,
     "karras": karras,

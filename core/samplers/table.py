@@ -9,7 +9,7 @@ from ..errors import InvalidRequest
 from ..wording import meant
 from . import multistep, single_step, stochastic
 from .rule import Rule
-from .spacings import SPACINGS
+from .spacings import MOST_STEPS, SPACINGS
 
 
 class Sampler(NamedTuple):
@@ -121,4 +121,26 @@ def check_scheduler(name: str) -> None:
             "the name of a scheduler",
             repr(spacing),
             f"{meant(spacing, SPACINGS)} Choose one of {', '.join(SPACINGS)}.".lstrip(),
+        )
+
+
+def check_steps(name: str, steps: int) -> None:
+    """Refuse more steps than there are noise levels for, as far as no model need be there to tell.
+
+    Args:
+        name: one that `check_scheduler` lets pass.
+        steps: 1 or more.
+
+    Raises:
+        InvalidRequest: there are too many.
+    """
+    sampler, _, spacing = name.partition(":")
+    if spacing not in MOST_STEPS:
+        return
+    most = MOST_STEPS[spacing] - SAMPLERS[sampler].one_more
+    if steps > most:
+        raise InvalidRequest(
+            f"at most {most} steps of {sampler} with {spacing}, which has no more noise levels",
+            str(steps),
+            "Take fewer steps, or another scheduler.",
         )

@@ -104,6 +104,7 @@ def record_in(texts: Mapping[str, str], path: Path) -> Record:
         raise NotOurs(
             f"an image with a {KEY} record",
             f"{path} without one",
-            "Give a file as Save Image Batch wrote it; other programs may take the record out.",
+            "Give a file that Save Image Batch wrote with rows: images of other samplers have "
+            "none, and other programs may take it out.",
         )
     return Record.from_json(texts[KEY], path)

@@ -3,9 +3,10 @@
 Because an image is a function of its request, its identity names it: an image that is here need
 not be made again, by whoever made it. The folder holds
 
-    v1/ab/abcdef….safetensors
+    v2/ab/abcdef….safetensors
 
-one file an image, by the first two digits of its identity. The file system is the index: names are
+one file an image, by the first two digits of its identity: its pixels, and the latents that they
+were decoded from, for whoever goes on from there. The file system is the index: names are
 keys, times are last uses, sizes are sizes. So nothing can be out of step with the files, any number
 of processes can share a store, and there is no database to be damaged.
 """
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +31,25 @@ from ..errors import OutputError
 from ..whole_files import PARTIAL, clear_abandoned, write_whole
 
 #: Of the layout. Another version has a folder of its own, which older programs leave alone.
-VERSION = "v1"
-#: Bytes that a store takes at most, unless told otherwise: some 6,000 images of 1024 x 1024.
+VERSION = "v2"
+#: Bytes that a store takes at most, unless told otherwise: some 5,800 images of 1024 x 1024.
 LIMIT = 20 * 1000**3
 #: Share of the limit that is left after the oldest have made room.
 ROOM = 0.9
 
 _ENDING = ".safetensors"
+
+
+class Stored(NamedTuple):
+    """A finished image.
+
+    Attributes:
+        image: (H, W, 3): uint8, or float32 for the image as decoded.
+        latents: (4, H/8, W/8) float32, as of `GeneratedImage`.
+    """
+
+    image: NDArray[np.generic]
+    latents: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ class ImageStore:
         self._images = folder / VERSION
         self._size: int | None = None
 
-    def get(self, identity: str, *, unrounded: bool = False) -> NDArray[np.generic] | None:
+    def get(self, identity: str, *, unrounded: bool = False) -> Stored | None:
         """An image that is here whole, None for none.
 
         A file that is torn, was altered or has the name of another is taken away, so that its image
@@ -79,37 +93,34 @@ class ImageStore:
         Args:
             identity: of `request.identity`.
             unrounded: whether the image as decoded is wanted.
-
-        Returns:
-            (H, W, 3): uint8, or float32 in 0..1 if unrounded.
         """
         path = self._path(identity, unrounded)
-        image = _read(path)
-        if image is None:
+        found = _read(path)
+        if found is None:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
             return None
         with suppress(OSError):
             os.utime(path)  # its last use
-        return image
+        return found
 
     def has(self, identity: str, *, unrounded: bool = False) -> bool:
         """Whether there is a file of an image, which `get` may still find torn."""
         return self._path(identity, unrounded).is_file()
 
-    def put(self, identity: str, image: NDArray[np.generic], record: str) -> None:
+    def put(self, identity: str, made: Stored, record: str) -> None:
         """Keep an image. Once this returns, it survives a crash.
 
         Args:
             identity: as for `get`.
-            image: (H, W, 3): uint8, or float32 for the image as decoded.
+            made: the image.
             record: what it was made from, as JSON.
 
         Raises:
             OutputError: it cannot be written.
         """
-        path = self._path(identity, image.dtype != np.uint8)
-        content = _packed(path.name, image, record)
+        path = self._path(identity, made.image.dtype != np.uint8)
+        content = _packed(path.name, made, record)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
@@ -172,35 +183,37 @@ class ImageStore:
                             yield path, status.st_size, status.st_mtime
 
 
-def _packed(name: str, image: NDArray[np.generic], record: str) -> bytes:
+def _packed(name: str, made: Stored, record: str) -> bytes:
     from safetensors.numpy import save
 
-    pixels = np.ascontiguousarray(image)
-    return save({"image": pixels}, {"record": record, "sha256": _digest(name, pixels, record)})
+    tensors = {part: np.ascontiguousarray(tensor) for part, tensor in made._asdict().items()}
+    whole = Stored(**tensors)
+    return save(tensors, {"record": record, "sha256": _digest(name, whole, record)})
 
 
-def _read(path: Path) -> NDArray[np.generic] | None:
+def _read(path: Path) -> Stored | None:
     """The image of a file, None where it is not there or not whole."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            image: NDArray[np.generic] = file.get_tensor("image")
+            found = Stored(*map(file.get_tensor, Stored._fields))
             said = file.metadata() or {}
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         logging.getLogger(__name__).warning("%s is damaged and not used (%s)", path, error)
         return None
-    if said.get("sha256") != _digest(path.name, image, said.get("record", "")):
+    if said.get("sha256") != _digest(path.name, found, said.get("record", "")):
         logging.getLogger(__name__).warning("%s was altered and is not used", path)
         return None
-    return image
+    return found
 
 
-def _digest(name: str, image: NDArray[np.generic], record: str) -> str:
+def _digest(name: str, made: Stored, record: str) -> str:
     """SHA-256 over a file's name and all that it says, in hexadecimal."""
-    said = json.dumps([name, str(image.dtype), image.shape, record])
+    said = json.dumps([name, *((str(part.dtype), part.shape) for part in made), record])
     digest = hashlib.sha256(said.encode())
-    digest.update(image.tobytes())
+    for part in made:
+        digest.update(part.tobytes())
     return digest.hexdigest()

@@ -44,13 +44,14 @@ def convert(graph: Graph, catalog: Catalog) -> Conversion:
         InvalidWorkflow: some stock node means something that ours cannot.
     """
     graph = without_primitives(graph)
-    if not any(node.class_type in CLASSES for node in graph.nodes.values()):
+    said = CLASSES.keys() - catalog.classes.keys()
+    if said.isdisjoint(node.class_type for node in graph.nodes.values()):
         return Conversion(graph)
     graph, previews = _with_output(graph, catalog)
     problems: list[BatchSDXLError] = []
     needed = order_of(graph, outputs_in(graph, catalog), problems)
     catalog.require(graph, needed, CLASSES)
-    if not any(graph.nodes[node_id].class_type in CLASSES for node_id in needed):
+    if said.isdisjoint(graph.nodes[node_id].class_type for node_id in needed):
         return Conversion(graph)
     if problems:
         raise problems[0]
@@ -83,7 +84,7 @@ class _Converter:
         """The graph of the nodes that are needed."""
         for node_id in needed:
             node = self._graph.nodes[node_id]
-            if node.class_type in CLASSES:
+            if node.class_type in CLASSES and node.class_type not in self._catalog.classes:
                 continue
             if not (node.class_type == "SaveImage" and self._save(node_id, node)):
                 self._nodes[node_id] = replace(

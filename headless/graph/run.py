@@ -136,11 +136,11 @@ class Run:
                     self._execute(other)
         self.at = node_id
         with self._telling(node_id):
-            if takers:
+            node_class = self._class(node_id)
+            if hasattr(node_class, "GIVES"):
                 self._stream(node_id, takers)
             else:
-                node_class = self._class(node_id)
-                arguments = {**self._arguments(node_id), **self._outlook(node_id)}
+                arguments = self._arguments(node_id)
                 self._finish(node_id, call(node_class(), node_class.FUNCTION, arguments))
 
     def _stream(self, giver: str, takers: Sequence[Taker]) -> None:
@@ -148,7 +148,7 @@ class Run:
         arguments = self._arguments(giver)
         given: Gives = self._own(giver, "GIVES")(**arguments, **self._outlook(giver))
         flows = [self._flow(taker, given) for taker in takers]
-        needless = set.intersection(*(flow.finished() for flow in flows))
+        finished = [flow.finished() for flow in flows]
 
         def take(index: int, image: NDArray[Any]) -> None:
             for flow in flows:
@@ -162,12 +162,13 @@ class Run:
                 if self._streams.readers(node_id) <= passed:
                     passed.add(node_id)
         with _left_in_order(flows):
-            if self._streams.readers(giver) <= passed:
-                for index, image in given.images(needless):
+            if read := self._streams.read(giver, passed):
+                unread = {*self._class(giver).RETURN_NAMES} - read
+                self._finish(giver, [given.collect(take, unread)])
+            else:
+                for index, image in given.images(set.intersection(*finished)):
                     take(index, image)
                 self._finish(giver, [()])
-            else:
-                self._finish(giver, [given.collect(take)])
         self.failures += [
             Failure(giver, given.rows[index], error) for index, error in given.failures.items()
         ]

@@ -8,19 +8,22 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ...core.errors import BatchSDXLError, InvalidImage, OutputError
 from ...core.images.source import read_image
 from ...core.saving.writer import save_png
 from ...host import host
+from ...host.latents import Latents, latents_shape
 from ...host.paths import find_input, place_output, ui_entry
 from ...host.roots import without_home
+from . import stock
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +133,7 @@ class PreviewImage:
 
 
 class ImageScaleBy:
-    """Images made larger or smaller, by the methods of ComfyUI that are torch's own."""
+    """Images made larger or smaller, by torch, or for lanczos by Pillow."""
 
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "upscale"
@@ -139,11 +142,11 @@ class ImageScaleBy:
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
-        """Inputs as in ComfyUI, without lanczos."""
+        """Inputs as in ComfyUI."""
         return {
             "required": {
                 "image": ("IMAGE", {}),
-                "upscale_method": (["nearest-exact", "bilinear", "area", "bicubic"], {}),
+                "upscale_method": (["nearest-exact", "bilinear", "area", "bicubic", "lanczos"], {}),
                 "scale_by": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 8.0, "step": 0.01}),
             }
         }
@@ -154,10 +157,27 @@ class ImageScaleBy:
         """(B, H, W, C) -> (B, H * scale_by, W * scale_by, C)."""
         import torch
 
+        size = [round(side * scale_by) for side in image.shape[1:3]]
+        if upscale_method == "lanczos":
+            return (torch.stack([_resampled(one, size) for one in image]),)
         planes = image.movedim(-1, 1)
-        size = [round(side * scale_by) for side in planes.shape[2:]]
         scaled = torch.nn.functional.interpolate(planes, size=size, mode=upscale_method)
         return (scaled.movedim(1, -1),)
+
+
+class EmptyLatentImage:
+    """Latents that are all zero, which to Batch Generate are a size."""
+
+    RETURN_TYPES = ("LATENT",)
+    FUNCTION = "generate"
+    CATEGORY = "latent"
+    INPUT_TYPES = stock.CLASSES["EmptyLatentImage"].INPUT_TYPES
+
+    def generate(self, width: int, height: int, batch_size: int) -> tuple[Latents]:
+        """`batch_size` of them, of images of this size in pixels."""
+        import torch
+
+        return ({"samples": torch.zeros(batch_size, *latents_shape(height, width))},)
 
 
 NODE_CLASS_MAPPINGS: dict[str, type[Any]] = {
@@ -165,6 +185,7 @@ NODE_CLASS_MAPPINGS: dict[str, type[Any]] = {
     "SaveImage": SaveImage,
     "PreviewImage": PreviewImage,
     "ImageScaleBy": ImageScaleBy,
+    "EmptyLatentImage": EmptyLatentImage,
 }
 
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -172,7 +193,18 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "SaveImage": "Save Image",
     "PreviewImage": "Preview Image",
     "ImageScaleBy": "Upscale Image By",
+    "EmptyLatentImage": stock.TITLES["EmptyLatentImage"],
 }
+
+
+def _resampled(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """(H, W, C) in 0..1 at another height and width, by way of 8 bits, as in ComfyUI."""
+    import torch
+
+    pixels = np.clip(image.float().cpu().numpy() * 255, 0, 255).astype(np.uint8)
+    height, width = size
+    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.asarray(resized, np.float32) / np.float32(255))
 
 
 def _find(name: str) -> Path:

@@ -6,7 +6,7 @@ one that returns a `Takes`, and `EACH_ALONE` the input whose images it works on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,16 @@ class Streams:
     def readers(self, node_id: str) -> set[str]:
         """The nodes that read a node's outputs."""
         return {reader for reader, sources in self._sources.items() if node_id in sources}
+
+    def read(self, node_id: str, but: Collection[str]) -> set[str]:
+        """Names of a node's outputs that others than these nodes read."""
+        names: tuple[str, ...] = self._class(node_id).RETURN_NAMES
+        links = (
+            link
+            for reader in self.readers(node_id) - {*but}
+            for _, link in self._plan.graph.nodes[reader].links()
+        )
+        return {names[link.slot] for link in links if link.node_id == node_id}
 
     def image_input(self, node_id: str) -> str:
         """The input that images reach a node by."""

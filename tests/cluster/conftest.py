@@ -5,17 +5,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ray = pytest.importorskip("ray")
 
 from batch_sdxl.cluster.cluster import Options, RayCluster
-from batch_sdxl.core import Engine, ImageRequest, Model, load_model
+from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model, load_model
 from batch_sdxl.core.errors import FailedImage
 from batch_sdxl.tests.cluster.faulty import FOLDER, Faulty, inject
 
-#: Pixels and record of each image, by its place.
+#: Pixels with latents, and record of each image, by its place.
 Images = dict[int, tuple[bytes, str]]
+
+
+def told_of(image: GeneratedImage) -> tuple[bytes, str]:
+    """An entry of `Images`."""
+    return image.pixels.tobytes() + image.latents.numpy().tobytes(), image.record.to_json()
+
 
 START = {"object_store_memory": 200 * 10**6, "include_dashboard": False, "log_to_driver": False}
 
@@ -50,7 +57,7 @@ class Run:
         made: Images = {}
         for image in self.engine.generate(requests, on_failure=self._fail, **how):
             assert image.index not in made
-            made[image.index] = image.pixels.tobytes(), image.record.to_json()
+            made[image.index] = told_of(image)
         return made
 
     def says(self, text: str) -> bool:
@@ -90,7 +97,8 @@ def shared(local_ray: None, tiny_folder: Path) -> Iterator[Run]:
 
 @pytest.fixture(scope="session")
 def requests() -> list[ImageRequest]:
-    """Two sizes, with guidance and without."""
+    """Two sizes, with guidance and without, some from latents."""
+    draw = np.random.default_rng(0)
     return [
         ImageRequest(
             prompt=f"picture {seed}",
@@ -98,6 +106,7 @@ def requests() -> list[ImageRequest]:
             num_inference_steps=3,
             guidance_scale=1.0 if seed % 3 == 0 else 5.0,
             height=64 if seed < 12 else 72,
+            latents=draw.standard_normal((4, 8 if seed < 12 else 9, 8)) if seed % 5 == 0 else None,
         )
         for seed in range(20)
     ]
@@ -112,9 +121,6 @@ def expected(tiny_folder: Path, requests: list[ImageRequest]) -> Images:
     torch.set_num_threads(1)
     try:
         model: Model = load_model(tiny_folder, device="cpu", dtype="fp32")
-        return {
-            image.index: (image.pixels.tobytes(), image.record.to_json())
-            for image in Engine(model).generate(requests)
-        }
+        return {image.index: told_of(image) for image in Engine(model).generate(requests)}
     finally:
         torch.set_num_threads(threads)

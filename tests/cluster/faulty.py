@@ -93,7 +93,9 @@ class Fountain:
     def make(self, number: int) -> Iterator[Made]:
         for index in range(number):
             self._given += 1
-            yield Made(index, np.full((1024, 1024, 3), index % 256, np.uint8), None)  # type: ignore[arg-type]
+            pixels = np.full((1024, 1024, 3), index % 256, np.uint8)
+            latents = np.zeros((4, 128, 128), np.float32)
+            yield Made(index, pixels, latents, None)  # type: ignore[arg-type]
 
 
 def notes() -> list[list[Any]]:

@@ -34,7 +34,9 @@ from batch_sdxl.core.models.vae import encode
 from batch_sdxl.core.numerics import Geometry
 from batch_sdxl.host.comfyui.own_models.model import ComfyModel
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_apg import APG
+from comfy_extras.nodes_easycache import EasyCacheNode
 from comfy_extras.nodes_freelunch import FreeU_V2
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, RescaleCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
@@ -132,6 +134,13 @@ class Opaque:
 def patched(model: Any, patch: Any) -> Any:
     copy = model.clone()
     copy.set_model_output_block_patch(patch)
+    return copy
+
+
+def wrapped(model: Any) -> Any:
+    """A UNet of whose every call a function of a node makes less."""
+    copy = model.clone()
+    copy.add_wrapper_with_key("apply_model", "less", lambda call, *a, **b: call(*a, **b) * 0.9)
     return copy
 
 
@@ -235,6 +244,7 @@ def look() -> dict[str, Any]:
         "FreeU": (use(FreeU_V2, model, 1.3, 1.4, 0.9, 0.2), BASE),
         "PAG": (use(PerturbedAttentionGuidance, model, 3.0), BASE),
         "RescaleCFG": (use(RescaleCFG, model, 0.7), BASE),
+        "wrapper": (wrapped(model), BASE),
         "v_prediction": (use(ModelSamplingDiscrete, model, "v_prediction", False), BASE),
     }
     seen["stock"] = {}
@@ -243,7 +253,7 @@ def look() -> dict[str, Any]:
         seen["stock"][name] = largest(mine, stock(kind, clip, vae, request))
 
     seen["promise"] = {}
-    for name in ("plain", "FreeU", "PAG", "FreeU, rows in one call"):
+    for name in ("plain", "FreeU", "PAG", "wrapper", "FreeU, rows in one call"):
         it = ComfyModel(kinds[name.partition(",")[0]][0], clip, vae, name)
         it.takes_rows_alone = "," not in name  # otherwise as on a GPU
         requests = [*REQUESTS.values(), OF_A_PICTURE]
@@ -270,9 +280,17 @@ def look() -> dict[str, Any]:
         "FreeU again": digest(use(FreeU_V2, again[0], 1.3, 1.4, 0.9, 0.2)),
         "FreeU less": digest(use(FreeU_V2, model, 1.2, 1.4, 0.9, 0.2)),
         "clip 3": digest(model, last),
+        "wrapper": digest(kinds["wrapper"][0]),
     }
 
-    seen["unpromised"] = {}
+    compiled = model.clone()
+    set_torch_compile_wrapper(compiled, backend="eager")
+    it = ComfyModel(compiled, clip, vae, "", unpromised=True)
+    (mine,) = images(it, [BASE])
+    seen["compiled"] = largest(mine, made[0])
+
+    refusal = told(partial(ComfyModel, compiled, clip, vae, ""))
+    seen["unpromised"] = {"compiled": (refusal, it.made_with.unpromised)}
     for name, kind in {
         "couples": patched(model, couples),
         "opaque": patched(model, Opaque()),
@@ -298,6 +316,9 @@ def look() -> dict[str, Any]:
             lambda: ComfyModel(use(ModelSamplingDiscrete, model, "lcm", False), clip, vae, "")
         ),
         "clip": told(lambda: ComfyModel(model, model, vae, "")),
+        "cache": told(
+            lambda: ComfyModel(use(EasyCacheNode, model, 0.2, 0.15, 0.95, False), clip, vae, "")
+        ),
         "vae": told(lambda: ComfyModel(model, clip, other_vae, "")),
     }
 

@@ -84,6 +84,17 @@ try {
     seen.afterLoad.status,
   );
   seen.afterUndo = await look();
+
+  // As after a restart, where a picture is in no store.
+  await page.route("**/batch_sdxl/gallery/**.jpg", (route) => route.fulfill({ status: 404 }));
+  await page.reload({ waitUntil: "domcontentloaded" });
+  await ready(page);
+  await page.evaluate(async (graph) => {
+    await window.app.loadGraphData(graph);
+  }, seen.afterLoad.graph);
+  await center();
+  await page.locator(".batch-sdxl-missing").nth(3).waitFor();
+  seen.missing = await page.locator(".batch-sdxl-missing").allInnerTexts();
   console.log(JSON.stringify(seen));
 } catch (error) {
   await page.screenshot({ path: file.replace(/json$/, "png") }); // what it looked like

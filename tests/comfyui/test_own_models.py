@@ -65,19 +65,20 @@ def test_loras_of_stock_loaders_take_part(seen: Any, kind: str) -> None:
 
 
 def test_images_are_those_of_comfyuis_own_sampler(seen: Any) -> None:
-    assert {*seen["stock"]} == {"plain", "cfg 1", "FreeU", "PAG", "RescaleCFG", "v_prediction"}
+    assert len(seen["stock"]) == 7
     assert max(seen["stock"].values()) <= CLOSE, seen["stock"]
 
 
 def test_alone_as_in_company(seen: Any) -> None:
-    assert len(seen["promise"]) == 4
+    assert len(seen["promise"]) == 5
     assert all(same == [True] * 4 for same in seen["promise"].values()), seen["promise"]
 
 
 def test_identity_is_that_of_the_content(seen: Any) -> None:
     digests = seen["digests"]
     assert digests["again"] == digests["plain"] == digests["after runs"]
-    others = [digests[name] for name in ("plain", "lokr", "dora", "FreeU", "FreeU less", "clip 3")]
+    kinds = ("plain", "lokr", "dora", "FreeU", "FreeU less", "clip 3", "wrapper")
+    others = [digests[name] for name in kinds]
     assert len({*others}) == len(others)
     assert digests["FreeU"] == digests["FreeU again"]
     assert digests["lokr"] == digests["lokr again"]
@@ -94,6 +95,11 @@ def test_what_cannot_be_promised_is_refused_by_name_or_marked(seen: Any) -> None
     assert "list_iterator" in seen["unpromised"]["opaque"][0]
     assert "keep nothing" in seen["unpromised"]["SAG"][0]
     assert "keeps nothing from one image to the next" in seen["unpromised"]["APG"][0]
+    assert "a UNetModel under torch.compile" in seen["unpromised"]["compiled"][0]
+
+
+def test_what_is_compiled_runs_where_nothing_is_promised(seen: Any) -> None:
+    assert seen["compiled"] <= CLOSE
 
 
 def test_other_families_are_refused_by_name(seen: Any) -> None:
@@ -103,6 +109,7 @@ def test_other_families_are_refused_by_name(seen: Any) -> None:
     assert "LCM" in told["lcm"]
     assert "CLIP" in told["clip"]
     assert "VAE" in told["vae"]
+    assert "easycache_sample_wrapper" in told["cache"]
 
 
 def test_a_checkpoint_is_what_comfyuis_own_loader_takes_it_for(seen: Any) -> None:

@@ -203,3 +203,110 @@ def test_apply_lora_names_the_node_that_fits(server: Any) -> None:
     status = server.run(wrong)["status"]
     (told,) = [said for kind, said in status["messages"] if kind == "execution_error"]
     assert "Put ComfyUI's own Load LoRA in front of that" in told["exception_message"]
+
+
+def pixels(server: Any, entry: dict[str, Any], prefix: str) -> list[Any]:
+    """Of the files that a run has saved under a prefix, in order, as whole numbers."""
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    files = [file for file in server.files(entry) if file.name.startswith(prefix)]
+    return [np.asarray(Image.open(file)).astype(int) for file in files]
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_latents_go_on_into_comfyuis_own_nodes(server: Any, ours: bool) -> None:
+    """VAE Decode makes the same picture of them, be the model ComfyUI's or of Load SDXL."""
+    prompt = graph()
+    if ours:
+        prompt["demo"] = node("BatchSDXL_LoadSDXL", model_name="demo", dtype="fp32")
+        prompt["make"]["inputs"]["model"] = ["demo", 0]
+    prompt["decode"] = node("VAEDecode", samples=["make", 2], vae=["load", 2])
+    prompt["image"] = node("SaveImage", images=["make", 0], filename_prefix="image")
+    prompt["latent"] = node("SaveImage", images=["decode", 0], filename_prefix="latent")
+    for on_error in ("stop", "skip"):  # another one, so that it runs again: out of the store
+        prompt["make"]["inputs"]["on_error"] = on_error
+        entry = server.run(prompt)
+        made, decoded = (pixels(server, entry, name) for name in ("image", "latent"))
+        assert len(made) == len(decoded) == 3
+        for one, other in zip(made, decoded, strict=True):
+            assert one.std() > 10
+            assert np.abs(one - other).max() <= 1
+
+
+def stock_sampler(latent: list[Any], **inputs: Any) -> dict[str, Any]:
+    given = {"seed": 5, "steps": 4, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal"}
+    texts = {"positive": ["text", 0], "negative": ["text", 0]}
+    return node("KSampler", model=["load", 0], latent_image=latent, **given | texts | inputs)
+
+
+def test_latents_of_comfyuis_own_nodes_are_a_start(server: Any) -> None:
+    """KSampler -> Batch Generate -> KSampler, each of which leaves most of what it was given."""
+    prompt = graph(latents=["first", 0], steps=4, strength=0.25, width=0, height=0)
+    prompt["text"] = node("CLIPTextEncode", clip=["load", 1], text="a red circle")
+    prompt["empty"] = node("EmptyLatentImage", width=64, height=64, batch_size=3)
+    prompt["first"] = stock_sampler(["empty", 0], denoise=1.0)
+    prompt["last"] = stock_sampler(["make", 2], denoise=0.25)
+    for name in ("first", "last"):
+        prompt[f"decode {name}"] = node("VAEDecode", samples=[name, 0], vae=["load", 2])
+        prompt[f"save {name}"] = node(
+            "SaveImage", images=[f"decode {name}", 0], filename_prefix=name
+        )
+    entry = server.run(prompt)
+    first, own, last = (pixels(server, entry, name) for name in ("first", "own", "last"))
+    assert len(first) == len(own) == len(last) == 3
+    for before, after in ((first, own), (own, last)):
+        for place, image in enumerate(after):
+            near, far = (np.abs(image - before[n]).mean() for n in (place, place - 1))
+            assert near < far / 2
+    file = next(file for file in server.files(entry) if file.name.startswith("own"))
+    with Image.open(file) as image:
+        record = json.loads(image.info["batch_sdxl"])
+    assert record["request"]["latents"]["name"] == "latents 1"
+
+
+def test_an_empty_latent_is_the_size_alone(server: Any) -> None:
+    prompt = graph(latents=["empty", 0], width=0, height=0, strength=0.01)
+    prompt["empty"] = node("EmptyLatentImage", width=64, height=64, batch_size=1)
+    empty = pixels(server, server.run(prompt), "own")
+    assert np.array_equal(empty, pixels(server, server.run(graph()), "own"))
+
+
+def test_a_mask_of_noise_is_refused_by_name(server: Any) -> None:
+    prompt = graph(latents=["masked", 0], width=0, height=0)
+    prompt["empty"] = node("EmptyLatentImage", width=64, height=64, batch_size=1)
+    prompt["mask"] = node("SolidMask", value=1.0, width=64, height=64)
+    prompt["masked"] = node("SetLatentNoiseMask", samples=["empty", 0], mask=["mask", 0])
+    status = server.run(prompt)["status"]
+    (told,) = [said for kind, said in status["messages"] if kind == "execution_error"]
+    assert "latents without a noise_mask" in told["exception_message"]
+    both = graph(latents=["empty", 0], images=["made", 0])
+    both["empty"] = prompt["empty"]
+    both["made"] = node("EmptyImage", width=64, height=64, batch_size=1, color=0)
+    status, answer = server.post("/prompt", {"prompt": both})
+    assert status == 400
+    assert "images or latents to start from" in json.dumps(answer)
+
+
+def test_ksampler_makes_an_image_of_each_prompt_with_the_latent_from_here(server: Any) -> None:
+    prompt = {
+        "load": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT),
+        "list": node("BatchSDXL_PromptList", text="a red circle\na star\nblue", negative_prompt=""),
+        "text": node(
+            "BatchSDXL_PromptsToConditioning",
+            clip=["load", 1],
+            prompts=["list", 0],
+            width=64,
+            height=64,
+        ),
+        "empty": node("EmptyLatentImage", width=64, height=64, batch_size=3),
+    }
+    for name, latent in {"own": ["text", 5], "empty": ["empty", 0]}.items():
+        texts = {"positive": ["text", 0], "negative": ["text", 1]}
+        prompt[f"sample {name}"] = stock_sampler(latent, denoise=1.0, **texts)
+        prompt[f"decode {name}"] = node("VAEDecode", samples=[f"sample {name}", 0], vae=["load", 2])
+        prompt[f"save {name}"] = node(
+            "SaveImage", images=[f"decode {name}", 0], filename_prefix=name
+        )
+    entry = server.run(prompt)
+    own, expected = (pixels(server, entry, name) for name in ("own", "empty"))
+    assert len(own) == 3
+    assert np.array_equal(own, expected)

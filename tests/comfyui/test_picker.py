@@ -85,4 +85,5 @@ def test_what_is_clicked_is_what_is_saved(
     assert {step: (seen[step]["pick"], seen[step]["picked"]) for step in picks} == picks
     assert seen["largeView"].startswith(f"#2 of 4 · seed {SEEDS[1]} · 128")
     assert seen["afterLargeView"]["focused"] == 2
+    assert seen["missing"] == ["Run again to see this image."] * 4
     assert not seen["errors"]

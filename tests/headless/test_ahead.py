@@ -13,7 +13,7 @@ from batch_sdxl.core import Engine
 from batch_sdxl.core.models import load
 from batch_sdxl.core.store.chosen import GIGABYTES
 from batch_sdxl.headless.cli.main import main
-from batch_sdxl.host import rendering
+from batch_sdxl.host import display
 from batch_sdxl.nodes import save_image_batch
 
 BASE = ["generate", "--prompts", "a red circle"]
@@ -28,6 +28,18 @@ REFUSED = [
     ("a width of 8 to 16384", ["--seeds", "1", "--width", "1000000", "--height", "8"]),
     ("a number of seeds from 1 to 1,000,000", ["--seeds", "1..2000000"]),
     ("lists of equal length", ["--seeds", "1..3", "--prompts", "prompts.txt"]),
+    (
+        "at most 1000 steps of euler with simple",
+        ["--seeds", "1", "--scheduler", "simple", "--steps", "1001"],
+    ),
+    (
+        "at most 999 steps of dpm_2 with simple",
+        [
+            *("--seeds", "1", "--scheduler", "simple", "--sampler-name", "dpm_2"),
+            "--prompts",
+            "long.csv",
+        ],
+    ),
     ("room for the files", ["--seeds", "1..9", "--width", "16384", "--height", "16384"]),
     (
         "1,200,000 of 2 prompts and 600,000 seeds (product)",
@@ -54,6 +66,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(GIGABYTES, "0")
     (tmp_path / "taken").write_text("a file")
     (tmp_path / "prompts.txt").write_text("one\ntwo\n")
+    (tmp_path / "long.csv").write_text("prompt,steps\none,20\ntwo,1000\n")
     return tmp_path
 
 
@@ -96,7 +109,7 @@ def test_a_large_run_says_first_what_it_takes(
     options = [*BASE, *SMALL, "--seeds", "1..6", "--rows-per-call", "2"]
     assert main([*options, "--output", "few"]) == 0
     assert "are to come" not in capsys.readouterr().err
-    for module in (rendering, save_image_batch):
+    for module in (display, save_image_batch):
         monkeypatch.setattr(module, "MANY", 5)
     assert main([*options, "--output", "many"]) == 0
     said = capsys.readouterr().err

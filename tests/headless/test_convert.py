@@ -442,3 +442,34 @@ def test_stock_workflow_runs_and_its_conversion_makes_the_same_images(
     assert other["row"]["identity"] == one["row"]["identity"]
     assert main(["convert", written]) == 0
     assert "Nothing to convert" in capsys.readouterr().out
+
+
+def test_an_empty_latent_into_batch_generate_stays_as_it_is(
+    api: Callable[..., Json], pack: Catalog, folder: Path
+) -> None:
+    content = api(
+        load=("BatchSDXL_LoadSDXL", {"model_name": "demo"}),
+        prompts=("BatchSDXL_PromptList", {"text": "a red circle"}),
+        seeds=("BatchSDXL_SeedList", {"seeds": "1"}),
+        empty=("EmptyLatentImage", {"width": 72, "height": 64, "batch_size": 1}),
+        make=(
+            "BatchSDXL_BatchGenerate",
+            {
+                "model": ["load", 0],
+                "prompts": ["prompts", 0],
+                "seeds": ["seeds", 0],
+                "latents": ["empty", 0],
+                "steps": 1,
+            },
+        ),
+        save=("BatchSDXL_SaveImageBatch", {"images": ["make", 0], "rows": ["make", 1]}),
+    )
+    graph = parse(content, pack)
+    done = convert(graph, pack)
+    assert done.graph.nodes.keys() == graph.nodes.keys()
+    assert done.changes == ()
+    (folder / "graph.json").write_text(json.dumps(content))
+    assert main(["run", "graph.json", "--output", "out"]) == 0
+    (file,) = (folder / "out").glob("*.png")
+    with Image.open(file) as image:
+        assert image.size == (72, 64)

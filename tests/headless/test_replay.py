@@ -103,7 +103,7 @@ def test_every_format_that_keeps_pixels_can_be_verified(
     values |= {"sampler_name": "euler", "scheduler": "normal", "combine": "zip", "model": tiny}
     values |= {"prompts": (Prompt("a"),), "seeds": (1,), "unrounded": unrounded}
     generate = NODE_CLASS_MAPPINGS["BatchSDXL_BatchGenerate"]()
-    images, (row,) = generate.run(**{name: [value] for name, value in values.items()})
+    images, (row,), _ = generate.run(**{name: [value] for name, value in values.items()})
     assert main(["verify", str(save_as(kind, images, row, tmp_path / "out"))]) == 0
 
 

@@ -19,6 +19,7 @@ from batch_sdxl.core.saving import new_files
 from batch_sdxl.core.store.chosen import GIGABYTES
 from batch_sdxl.headless.cli.main import main
 from batch_sdxl.headless.graph.stand_ins import ImageScaleBy
+from batch_sdxl.host.image_batches import ImageBatches
 from batch_sdxl.host.rendering import Rendering
 from batch_sdxl.nodes.batch_generate import BatchGenerate
 from PIL import Image
@@ -118,7 +119,7 @@ def test_a_selection_waits(save: Save, graph: Json, api: Api, seen: list[int]) -
     assert seen == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("method", ["nearest-exact", "bilinear", "area", "bicubic"])
+@pytest.mark.parametrize("method", ["nearest-exact", "bilinear", "area", "bicubic", "lanczos"])
 def test_nodes_that_work_on_each_image_alone_are_no_hindrance(
     save: Save, graph: Json, api: Api, seen: list[int], method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +132,39 @@ def test_nodes_that_work_on_each_image_alone_are_no_hindrance(
     monkeypatch.delattr(ImageScaleBy, "EACH_ALONE")
     assert run(save, graph, "plain") == files
     assert seen[4:] == [4, 4, 4, 4]
+
+
+def test_larger_copies_of_saved_files_are_verified(
+    save: Save, graph: Json, api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**graph["make"]["inputs"], "combine": "zip", "width": 0, "height": 0, "steps": 2}
+    del settings["seeds"]
+    graph["prompts"]["inputs"]["text"] = "a red circle"
+    graph["seeds"]["inputs"]["seeds"] = "1"
+    graph |= api(
+        large=(
+            "ImageScaleBy",
+            {"image": ["make", 0], "upscale_method": "lanczos", "scale_by": 1.5},
+        ),
+        again=(
+            "BatchSDXL_BatchGenerate",
+            settings | {"prompts": ["refine", 0], "images": ["large", 0], "names": ["save", 0]},
+        ),
+        refine=(
+            "BatchSDXL_RefinePrompts",
+            {"rows": ["make", 1], "way": "replace", "text": "a star"},
+        ),
+        larger=(
+            "BatchSDXL_SaveImageBatch",
+            {"images": ["again", 0], "rows": ["again", 1], "filename_prefix": "larger"},
+        ),
+    )
+    assert len(run(save, graph)) == 2
+    assert main(["verify", "out/larger_00001_seed1.png"]) == 0
+    assert "identical  " in capsys.readouterr().out
+    with Image.open("out/larger_00001_seed1.png") as image:
+        record = json.loads(image.info["batch_sdxl"])
+    assert record["request"]["image"]["name"] == "batch_00001_seed1.png"
 
 
 def test_the_same_run_again_completes_the_folder(
@@ -270,3 +304,42 @@ def test_a_terminal_that_takes_nothing_ends_no_run(
             monkeypatch.setattr(sys, name, None if how == "none" else stream)
         assert main(["run", str(save(graph)), "--output", "out"]) == 0
     assert len(contents(folder / "out")) == 4
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Shapes of what is kept in memory for nodes that read it later."""
+    shapes: list[tuple[int, ...]] = []
+    put = ImageBatches.put
+
+    def noting(self: ImageBatches, index: int, image: Any) -> None:
+        shapes.append(image.shape)
+        put(self, index, image)
+
+    monkeypatch.setattr(ImageBatches, "put", noting)
+    return shapes
+
+
+def test_what_nobody_reads_is_not_held(
+    graph: Json, save: Save, held: list[tuple[int, ...]]
+) -> None:
+    """A second pass from the latents of a first, whose images are saved as they are made."""
+    graph["again"] = json.loads(json.dumps(graph["make"]))
+    graph["again"]["inputs"] |= {"latents": ["make", 2], "combine": "zip", "steps": 2, "width": 0}
+    graph["again"]["inputs"] |= {"height": 0, "seeds": ["four", 0], "prompts": ["one", 0]}
+    graph["four"] = {"class_type": "BatchSDXL_SeedList", "inputs": {"seeds": "1..4"}}
+    graph["one"] = {"class_type": "BatchSDXL_PromptList", "inputs": {"text": "a red circle"}}
+    graph["save again"] = json.loads(json.dumps(graph["save"]))
+    graph["save again"]["inputs"] = {
+        "images": ["again", 0],
+        "rows": ["again", 1],
+        "filename_prefix": "again",
+    }
+    run(save, graph)
+    assert held == [(4, 8, 8)] * 4
+    assert len([*Path("out").rglob("again*.png")]) == 4
+    held.clear()
+    del graph["again"], graph["save again"], graph["four"], graph["one"]
+    graph["save"] = {"class_type": "SaveImage", "inputs": {"images": ["make", 0]}}
+    run(save, graph, "stock")
+    assert held == [(64, 64, 3)] * 4

@@ -21,6 +21,7 @@ import torch
 from ....core.errors import UnsupportedModel
 
 _TELLING = "a model of which all can be told apart by its content"
+_STEADY = "a model whose kernels do not depend on what was run before"
 
 #: What is told by its text.
 _PLAIN = (
@@ -107,6 +108,7 @@ def _add_patcher(content: _Content, patcher: Any) -> None:
     content.add("around weights", getattr(patcher, "weight_wrapper_patches", {}))
     content.add("options", patcher.model_options)
     content.add("callbacks", patcher.callbacks)
+    content.add("wrappers", patcher.wrappers)
 
 
 def _weights(patcher: Any, whole: _Content) -> str:
@@ -178,12 +180,19 @@ class _Content:
         elif isinstance(value, partial):
             self._add_all((value.func, value.args, value.keywords), place)
         elif isinstance(value, torch.nn.Module):
-            tensors = [*value.named_parameters(), *value.named_buffers()]
-            self._add_all(sorted(tensors, key=lambda item: item[0]), place)
+            self._add_module(value, place)
         elif hasattr(value, "__dict__") and type(value).__module__ != "builtins":
             self._add(vars(value), f"{place} ({_name(type(value))})")
         else:
             self.unknown.note(_TELLING, f"a {_name(type(value))} in its {place}")
+
+    def _add_module(self, module: torch.nn.Module, place: str) -> None:
+        if hasattr(module, "_orig_mod"):
+            # Which kernel a size gets depends on the sizes before it; the weights are told already.
+            self.unknown.note(_STEADY, f"a {type(module._orig_mod).__name__} under torch.compile")
+            return
+        tensors = [*module.named_parameters(), *module.named_buffers()]
+        self._add_all(sorted(tensors, key=lambda item: item[0]), place)
 
     def _add_function(self, function: types.FunctionType, place: str) -> None:
         if self._is_now:

@@ -27,8 +27,10 @@ _OF_A_RUN = {
     "forced_hooks": "weights that change in the course of a run",
     "injections": "modules that are put in for the length of a run",
     "additional_models": "further models",
-    "wrappers": "functions around the whole of ComfyUI's sampling",
 }
+
+#: ComfyUI's wrappers that lie around one UNet call, by their kind; others are around more of a run.
+_AROUND_A_CALL = ("apply_model", "diffusion_model")
 
 
 def check_kind(model: Any, clip: Any, vae: Any) -> None:
@@ -73,8 +75,10 @@ def check_kind(model: Any, clip: Any, vae: Any) -> None:
 
 
 def patches_of(model: Any, options: Iterable[str] = _OF_THE_UNET) -> tuple[str, ...]:
-    """Names of the functions in some options, by default of those that are part of UNet calls."""
+    """Names of the functions in some options, by default of all that are part of UNet calls."""
     given = {name: model.model_options.get(name) for name in options}
+    if options is _OF_THE_UNET:
+        given["wrappers"] = model.wrappers
     return tuple(sorted({_name_of(one) for one in _functions(given)}))
 
 
@@ -127,10 +131,18 @@ def _check_run(model: Any) -> None:
         if name not in GUIDING and callable(value):
             names = ", ".join(sorted({*_names_in(value)}))
             _refuse(*_what("functions in place of Batch Generate's own calls", names))
+    options = model.model_options["transformer_options"]
+    around = [
+        functions
+        for wrappers in (model.wrappers, options.get("wrappers", {}))
+        for kind, functions in wrappers.items()
+        if kind not in _AROUND_A_CALL
+    ]
+    if found := sorted({*_names_in(around)}):
+        _refuse(*_what("functions around the whole of ComfyUI's sampling", ", ".join(found)))
     # Those around loading and the whole of a run are called; this one is told of steps.
     stepwise = model.callbacks.get("on_prepare_state")
-    options = model.model_options["transformer_options"]
-    if found := sorted({*_names_in([stepwise, options.get("wrappers"), options.get("callbacks")])}):
+    if found := sorted({*_names_in([stepwise, options.get("callbacks")])}):
         _refuse(*_what("functions that follow ComfyUI's sampling", ", ".join(found)))
 
 

@@ -214,8 +214,11 @@ class ComfyModel(Backend):
         return self._said(noisy, denoised, wide)
 
     def _transformer_options(self) -> dict[str, Any]:
+        from comfy.patcher_extension import merge_nested_dicts
+
         own: dict[str, Any] = self._patcher.model_options["transformer_options"]
-        return steady_attention() | own
+        wrappers = merge_nested_dicts(own.get("wrappers", {}), self._patcher.wrappers)
+        return steady_attention() | own | {"wrappers": wrappers}
 
     def _said(
         self, noisy: torch.Tensor, denoised: torch.Tensor, sigma: torch.Tensor
@@ -276,14 +279,22 @@ class ComfyModel(Backend):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """By its VAE, which gives the mean alone."""
         self._is_loaded = False  # as for text
-        mean = self._base.process_latent_in(self._pixels.encode(pixels, tile)).to(self.device)
+        mean = self.scaled(self._pixels.encode(pixels, tile)).to(self.device)
         return mean, torch.zeros_like(mean)
+
+    def scaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """From ComfyUI's own scale of latents."""
+        return torch.as_tensor(self._base.process_latent_in(latents))
+
+    def unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """As ComfyUI's nodes hand latents on."""
+        return torch.as_tensor(self._base.process_latent_out(latents))
 
     def decode(self, latents: torch.Tensor, tile: int | None = None) -> torch.Tensor:
         """By its VAE."""
         self._is_loaded = False
         check_finite(latents, "latents", self.dtype)
-        return self._pixels.decode(self._base.process_latent_out(latents), tile)
+        return self._pixels.decode(self.unscaled(latents), tile)
 
 
 def _size_embedding(base: Any, sizes: tuple[float, ...]) -> torch.Tensor:
