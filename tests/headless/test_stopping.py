@@ -161,3 +161,16 @@ def test_the_reader_of_a_list_may_leave(tmp_path: Path) -> None:
     assert "Error" not in process.stderr.read()
     process.stderr.close()
     assert process.wait(timeout=600) == 0
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_command_that_is_stopped_before_its_run_begins_says_so(name: str) -> None:
+    code = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from batch_sdxl.headless.cli import main
+main._COMMANDS["store"] = lambda args: os.kill(os.getpid(), signal.{name}) or 0
+sys.exit(main.main(["store"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "\nStopped. No file is written.\n")
