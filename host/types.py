@@ -80,8 +80,9 @@ class Outlook(Protocol):
 
     `PLANS` names the method that returns it, of all inputs but `model`; it then comes to the method
     of `GIVES` as `planned`. `LOADS` of a node that loads a model names the method that says, of the
-    same inputs, the width and height that the model was made for. `EXPECTS` of a node that takes
-    images names the method that refuses requests whose images it could not take.
+    same inputs, the width and height that the model was made for. `NEEDS` of a node that changes a
+    model names the method, of all inputs but `model`, that refuses what is not there. `EXPECTS` of
+    a node that takes images names the method that refuses requests whose images it could not take.
     """
 
     @property

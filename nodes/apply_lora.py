@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.errors import UnsupportedModel
+from ..core.models.spec import LoraSpec
 from ..host import host
 from ..host.types import MODEL, BatchNode, Inputs
 
@@ -24,6 +26,7 @@ class ApplyLora(BatchNode):
     RETURN_TYPES = (MODEL,)
     RETURN_NAMES = ("model",)
     OUTPUT_TOOLTIPS = ("The model with the LoRA, for Batch Generate or another Apply LoRA.",)
+    NEEDS = "find"
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
@@ -75,6 +78,12 @@ class ApplyLora(BatchNode):
         path = None if lora_name is None else host.current().file_path("loras", lora_name)
         return digest_file(path) if path and path.is_file() else ""
 
+    def find(self, lora_name: str, **_others: Any) -> Path:
+        """The file; it is refused here if there is none."""
+        path = host.current().file_path("loras", lora_name)
+        LoraSpec(str(path)).check_file()
+        return path
+
     def run(
         self,
         model: Model | Backend,
@@ -93,5 +102,5 @@ class ApplyLora(BatchNode):
                 "one of Model From ComfyUI",
                 "Put ComfyUI's own Load LoRA in front of that.",
             )
-        path = host.current().file_path("loras", lora_name)
+        path = self.find(lora_name)
         return (apply_lora(model, path, strength_model, strength_clip, skip_unknown=skip_unknown),)

@@ -142,8 +142,11 @@ def test_a_plot_has_a_line_for_each_name() -> None:
 
 
 @pytest.mark.slow
-def test_memory_is_told_in_the_midst_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["endurance", "--images", "3", "--size", "64"])
+def test_memory_and_what_an_image_takes_are_told_of_each_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["endurance", "--images", "2", "100", "--size", "64"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["1", "3"]
-    assert all(line.endswith(" MiB") for line in lines)
+    assert [line.split()[0] for line in lines] == ["2", "100", "100"]  # in the midst, too
+    assert all(" MiB" in line for line in lines)
+    assert [line.endswith(" ms of CPU an image") for line in lines] == [True, False, True]

@@ -10,7 +10,7 @@ from batch_sdxl.core.errors import OutputError
 from batch_sdxl.core.request.record import Record
 from batch_sdxl.core.saving.batch_writer import BatchWriter
 from batch_sdxl.core.saving.file_names import FileName
-from batch_sdxl.core.saving.image_file import file_texts
+from batch_sdxl.core.saving.image_file import file_texts, read_record
 from batch_sdxl.core.saving.planned_files import Place
 from batch_sdxl.core.saving.writer import FORMATS
 from batch_sdxl.tests.records import make_record
@@ -97,6 +97,23 @@ def test_names_without_a_number(tmp_path: Path) -> None:
     assert again.finished() == {1}
     assert write(again, 0, 2) == ["x.png", "x_3.png"]
     assert write(writer(tmp_path, 2, bare=True, completes=False), 0) == ["x_4.png"]
+
+
+def test_each_file_of_others_is_read_once_whatever_the_number_of_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(writer(tmp_path, *range(20), bare=True), *range(20))
+    read: list[Path] = []
+
+    def reading(path: Path) -> Record:
+        read.append(path)
+        return read_record(path)
+
+    monkeypatch.setattr("batch_sdxl.core.saving.planned_files.read_record", reading)
+    more = writer(tmp_path, *range(100, 130), 7, bare=True)
+    assert len(read) == len({*read}) == 20
+    assert more.finished() == {30}
+    assert write(more, 0, 29) == ["x_21.png", "x_50.png"]
 
 
 def test_the_same_image_twice_is_two_files(tmp_path: Path) -> None:

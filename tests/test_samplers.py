@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batch_sdxl.core import GeneratedImage, ImageRequest, Model
+from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model
 from batch_sdxl.core.errors import InvalidRequest
 from batch_sdxl.core.samplers.choice import count_calls, plan_sigmas, start_course
 from batch_sdxl.core.samplers.levels import Levels
@@ -323,28 +324,45 @@ def test_images_are_those_of_comfyuis_ksampler(tmp_path: Path) -> None:
         assert figure["pixel 8"] < 0.01, pair
 
 
-def is_of(name: str, sampler: str) -> bool:
-    return name.partition(":")[0] == sampler
+@pytest.fixture(scope="module")
+def company(tiny: Model) -> Callable[[Collection[str]], dict[str, GeneratedImage]]:
+    """Images by names, all in one run beside one of another kind and length; each run is kept."""
+
+    @cache
+    def make(names: tuple[str, ...]) -> dict[str, GeneratedImage]:
+        other = ImageRequest(prompt="x", seed=1, num_inference_steps=7, guidance_scale=1.0)
+        beside = [other, *(requests(name)[0] for name in names)]
+        images = {image.index: image for image in Engine(tiny).generate(beside)}
+        return {name: images[at] for at, name in enumerate(names, 1)}
+
+    return lambda names: make(tuple(names))
 
 
 @pytest.mark.parametrize("names", [USUAL, pytest.param(PAIRS, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_alone_as_in_company(sampler: str, names: Collection[str], render: Render) -> None:
-    """With each spacing, next to the other ones and to an image of another kind and length."""
-    company = [requests(name)[0] for name in names if is_of(name, sampler)]
-    company.insert(1, ImageRequest(prompt="x", seed=1, num_inference_steps=7, guidance_scale=1.0))
-    together = render(company)
-    for request, image in zip(company, together, strict=True):
-        (alone,) = render([request])
-        assert torch.equal(alone.decoded, image.decoded), request.scheduler
+def test_alone_as_in_company(
+    sampler: str,
+    names: Collection[str],
+    company: Callable[[Collection[str]], dict[str, GeneratedImage]],
+    render: Render,
+) -> None:
+    """With each spacing, next to all the others and to an image of another kind and length."""
+    for name, image in company(names).items():
+        if name.partition(":")[0] == sampler:
+            (alone,) = render(requests(name)[:1])
+            assert torch.equal(alone.decoded, image.decoded), name
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_another_seed_is_another_image(name: str, render: Render) -> None:
-    one, other = render(
-        [ImageRequest(prompt="x", seed=s, scheduler=name, num_inference_steps=2) for s in (1, 2)]
+def test_another_seed_is_another_image(render: Render) -> None:
+    images = render(
+        [
+            ImageRequest(prompt="x", seed=seed, scheduler=name, num_inference_steps=2)
+            for name in SAMPLERS
+            for seed in (1, 2)
+        ]
     )
-    assert not torch.equal(one.decoded, other.decoded)
+    for one, other in zip(images[::2], images[1::2], strict=True):
+        assert not torch.equal(one.decoded, other.decoded), one.request.scheduler
 
 
 @pytest.mark.parametrize("name", EACH)

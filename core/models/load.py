@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..collector import collecting_later
 from ..errors import InvalidRequest, ModelNotFound, UnsupportedModel
 from ..out_of_memory import OFFLOAD, telling
 from ..packages import check_packages
@@ -28,6 +29,7 @@ from .vae import load_own_vae, vae_dtype
     "Load it with `offload` where that is off, choose fp16 or bf16, or close what else uses it.",
     (OFFLOAD,),
 )
+@collecting_later()
 def load_model(
     spec: ModelSpec | str | Path = DEMO,
     *,

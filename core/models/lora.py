@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from ..errors import ModelNotFound
 from ..pinning import pinned
 from .contents import Contents
 from .lora_file import Change, read_lora
@@ -45,11 +44,9 @@ def apply_lora(
         UnsupportedModel: it is not a LoRA for SDXL, or something of it cannot be applied.
         InvalidRequest: a weight is not a finite number.
     """
-    LoraSpec(str(path), weight, text_weight)  # checks them
+    LoraSpec(str(path), weight, text_weight).check_file()
     path = Path(path)
     text_weight = weight if text_weight is None else text_weight
-    if not path.is_file():
-        raise ModelNotFound("a LoRA, a .safetensors file", str(path), "Check the name.")
     base = model.base or model
     changes = read_lora(path, _components(base), skip_unknown=skip_unknown)
     # A factor of nothing is no part of the model's identity.

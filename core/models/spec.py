@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidRequest
+from ..errors import InvalidRequest, ModelNotFound
 
 #: The name of the model that comes with the pack, and where it lies.
 DEMO = "demo"
@@ -52,6 +52,15 @@ class LoraSpec:
             raise InvalidRequest(
                 "finite weights of a LoRA", " and ".join(map(repr, given)), "0.5 to 1 is common."
             )
+
+    def check_file(self) -> None:
+        """Check that there is one.
+
+        Raises:
+            ModelNotFound: there is none.
+        """
+        if not Path(self.path).is_file():
+            raise ModelNotFound("a LoRA, a .safetensors file", self.path, "Check the name.")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,15 @@ class BatchWriter:
         self._quality = quality
         self._completes = completes
         self._planned = PlannedFiles(places, completes=completes)
-        new = [one for index, one in enumerate(places) if index not in self._planned.there]
-        for folder in {one.folder for one in new}:
+        new: defaultdict[Path, list[Place]] = defaultdict(list)
+        for index, one in enumerate(places):
+            if index not in self._planned.there:
+                new[one.folder].append(one)
+        for folder, own in new.items():
             clear_abandoned(folder)
             check_folder(folder)
-            requests = (one.record.request for one in new if one.folder == folder)
-            check_room(folder, ((r.width, r.height) for r in requests), lossy=form.lossy)
+            sizes = ((one.record.request.width, one.record.request.height) for one in own)
+            check_room(folder, sizes, lossy=form.lossy)
 
     def finished(self) -> set[int]:
         """Indices of images, as the engine makes them, whose files are there already.

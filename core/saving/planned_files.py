@@ -114,23 +114,23 @@ class PlannedFiles:
         self._next[folder, before] = count(1 + max(taken))
 
     def _choose_bare(self, indices: Sequence[int]) -> None:
-        place = self._places[indices[0]]
-        there = set(self._listed(place.folder))
-        taken: set[str] = set()
+        """Each name is looked at once, however many images it is of."""
+        numbers = count(1)
+        free: int | None = None
+        known: defaultdict[str, deque[int]] = defaultdict(deque)
         for index in indices:
             place = self._places[index]
-            for number in count(1):
+            while free is None:
+                number = next(numbers)
                 name = place.file(number)
-                if name in taken:
-                    continue
-                if name not in there:
-                    self._numbers[index] = number
-                elif self._completes and _identity(place.folder / name) == place.record.identity:
-                    self._take(index, number)
-                else:
-                    continue
-                taken.add(name)
-                break
+                if not self._is_there(place.folder, name):
+                    free = number
+                elif self._completes and (identity := _identity(place.folder / name)):
+                    known[identity].append(number)
+            if same := known[place.record.identity]:
+                self._take(index, same.popleft())
+            else:
+                self._numbers[index], free = free, None
 
     def _take(self, index: int, number: int) -> None:
         self.there.add(index)
@@ -147,6 +147,11 @@ class PlannedFiles:
             if match := pattern.match(names[at]):
                 found[names[at]] = int(match[1])
         return found
+
+    def _is_there(self, folder: Path, name: str) -> bool:
+        names = self._listed(folder)
+        at = bisect_left(names, name)
+        return names[at : at + 1] == [name]
 
     def _listed(self, folder: Path) -> list[str]:
         """The names in a folder, sorted; each folder is read once."""

@@ -15,6 +15,7 @@ from ...core.errors import BatchSDXLError, InvalidPrompts, InvalidRequest
 from ...host import host
 from ..notes import left_by, notes_of
 from .arguments import parser
+from .signals import interrupt, received_by
 from .streams import tolerant
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its arguments; None takes those of the process.
 
     Returns:
-        The exit code: 0, 1 after an error of ours, 130 after Ctrl-C; of `verify` those of
+        The exit code: 0, 1 after an error of ours, 130 where it was stopped; of `verify` those of
         `verification`. (2, for wrong usage, is raised as SystemExit by argparse.)
     """
     with tolerant():
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_command(args: argparse.Namespace) -> int:
     try:
-        return _COMMANDS[args.command](args)
+        with received_by(interrupt):
+            return _COMMANDS[args.command](args)
     except BatchSDXLError as error:
         sys.stderr.write("".join(f"{where}:\n" for where in notes_of(error)))
         sys.stderr.write(f"Expected: {error.expected}\n")

@@ -1,22 +1,16 @@
-"""Ctrl-C, and the system's ways to ask a program to stop.
+"""What a run does when it is asked to stop.
 
-The first time, a run finishes the images whose steps are done; the second time it stops at once.
+The first time, it finishes the images whose steps are done; the second time it stops at once.
 """
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 from ..graph.run import StopAtOnce
-
-#: Those that there are: Windows has no SIGHUP.
-_SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
+from .signals import received_by
 
 _SAID = "Stopping after the images whose steps are done; once more stops at once."
 
@@ -34,16 +28,9 @@ class Stopping:
         self._is_asked = False
         self._holds = False
 
-    @contextmanager
-    def catching(self) -> Iterator[None]:
-        """Within the block, the system's signals come here; those that are ignored stay so."""
-        with ExitStack() as stack:
-            if threading.current_thread() is threading.main_thread():
-                for number in _SIGNALS:
-                    if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
-                        before = signal.signal(number, self._receive)
-                        stack.callback(signal.signal, number, before)
-            yield
+    def catching(self) -> AbstractContextManager[None]:
+        """Within the block, requests to stop come here."""
+        return received_by(self._receive)
 
     @contextmanager
     def holding_on(self) -> Iterator[None]:

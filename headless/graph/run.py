@@ -86,6 +86,11 @@ class Run:
 
     def _look_ahead(self) -> None:
         """Before a model is loaded, have what will be made of it planned, and refused."""
+        for node_id in self._plan.order:
+            needs = getattr(self._class(node_id), "NEEDS", None)
+            if needs and self._waits_for(node_id) == {"model"}:
+                with self._telling(node_id):
+                    call(self._class(node_id)(), needs, self._arguments(node_id, ["model"]))
         for giver in self._plan.order:
             if giver in self._planned or not hasattr(self._class(giver), "PLANS"):
                 continue

@@ -27,6 +27,7 @@ REFUSED = [
     ("a file_name that stays", ["--seeds", "1", "--file-name", "../up"]),
     ("a width of 8 to 16384", ["--seeds", "1", "--width", "1000000", "--height", "8"]),
     ("a number of seeds from 1 to 1,000,000", ["--seeds", "1..2000000"]),
+    ("a LoRA, a .safetensors file", ["--seeds", "1", "--lora", "none.safetensors"]),
     ("lists of equal length", ["--seeds", "1..3", "--prompts", "prompts.txt"]),
     (
         "at most 1000 steps of euler with simple",

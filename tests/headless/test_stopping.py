@@ -7,21 +7,26 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pytest
 from batch_sdxl.core.store.chosen import FOLDER
+from batch_sdxl.headless.cli.main import main
 from PIL import Image
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 
 COUNT = 6
-COMMAND = [
+PROGRAM = [
     *(sys.executable, "-c"),
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from batch_sdxl.headless.cli.main import main; sys.exit(main())",
+]
+COMMAND = [
     *("generate", "--prompts", "a red circle", "--seeds", f"1..{COUNT}", "--combine", "product"),
     *("--steps", "12", "--width", "64", "--height", "64", "--rows-per-call", "4"),
 ]
@@ -34,7 +39,7 @@ class Job:
         self.output = folder / "out"
         given: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         self.process = subprocess.Popen(
-            [*COMMAND, "--output", str(self.output), *options],
+            [*PROGRAM, *COMMAND, "--output", str(self.output), *options],
             env={**os.environ, FOLDER: str(folder / "store")},
             text=True,
             stdin=subprocess.DEVNULL,
@@ -61,6 +66,16 @@ class Job:
         return {n: np.asarray(Image.open(self.output / n)).tobytes() for n in self.files()}
 
 
+def go_on(job: Job, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same command once more, in this process, and what it says."""
+    said = StringIO()
+    with monkeypatch.context() as patch, redirect_stderr(said), redirect_stdout(StringIO()):
+        patch.setenv(FOLDER, str(job.output.parent / "store"))
+        code = main([*COMMAND, "--output", str(job.output)])
+    assert code == 0, said.getvalue()
+    return said.getvalue()
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The pixels of a run that nobody disturbs, though nobody reads what it says either."""
@@ -80,7 +95,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     ["SIGINT", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGTERM", "SIGHUP"))],
 )
 def test_a_run_that_is_stopped_says_what_is_there_and_goes_on(
-    tmp_path: Path, expected: dict[str, bytes], name: str
+    tmp_path: Path, expected: dict[str, bytes], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = Job(tmp_path)
     job.wait_for(1)
@@ -91,40 +106,39 @@ def test_a_run_that_is_stopped_says_what_is_there_and_goes_on(
     assert "once more stops at once" in said
     assert re.search(rf"Stopped. {len(there)} files? in {job.output}\. The same command goes", said)
     assert 1 <= len(there) < COUNT
-    again = Job(tmp_path)
-    assert f"{len(there)} of {COUNT} images from earlier runs" in again.end()
-    assert again.pixels() == expected
-    assert there.items() <= again.files().items()
+    assert f"{len(there)} of {COUNT} images from earlier runs" in go_on(job, monkeypatch)
+    assert job.pixels() == expected
+    assert there.items() <= job.files().items()
 
 
-def kill(job: Job, expected: dict[str, bytes], folder: Path) -> None:
+def kill(job: Job, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Kill a run, run again: the end is that of a run which was left alone."""
     job.process.kill()
     job.end()
     written = job.files()
-    stored = len(list((folder / "store").rglob("[!.]*.safetensors")))
+    stored = len(list((job.output.parent / "store").rglob("[!.]*.safetensors")))
     assert job.pixels().items() <= expected.items()
     assert stored >= len(written)
-    again = Job(folder)
-    said = again.end()
-    assert again.process.returncode == 0, said
+    said = go_on(job, monkeypatch)
     # What was stored is not made twice.
     kept = re.search(rf"(\d) of {COUNT} images from earlier runs", said)
     assert (int(kept[1]) if kept else 0) == stored
-    assert again.pixels() == expected
-    assert written.items() <= again.files().items()
-    assert {p.suffix for p in again.output.iterdir() if not p.name.startswith(".")} == {".png"}
+    assert job.pixels() == expected
+    assert written.items() <= job.files().items()
+    assert {p.suffix for p in job.output.iterdir() if not p.name.startswith(".")} == {".png"}
 
 
-def test_a_run_that_is_killed_goes_on(tmp_path: Path, expected: dict[str, bytes]) -> None:
+def test_a_run_that_is_killed_goes_on(
+    tmp_path: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = Job(tmp_path)
     job.wait_for(2)
-    kill(job, expected, tmp_path)
+    kill(job, expected, monkeypatch)
 
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_any_moment_goes_on(
-    tmp_path: Path, expected: dict[str, bytes]
+    tmp_path: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = time.monotonic()
     Job(tmp_path / "timed").end()
@@ -133,7 +147,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on(
     for number in range(100):
         job = Job(tmp_path / str(number))
         time.sleep(draw.uniform(0.3, 1.0) * whole)
-        kill(job, expected, tmp_path / str(number))
+        kill(job, expected, monkeypatch)
 
 
 @pytest.mark.slow
@@ -152,7 +166,7 @@ def test_two_runs_at_once_share_folder_and_store(
 def test_the_reader_of_a_list_may_leave(tmp_path: Path) -> None:
     job = Job(tmp_path)
     job.end()
-    verify = [*COMMAND[:3], "verify", *[str(job.output)] * 3]
+    verify = [*PROGRAM, "verify", *[str(job.output)] * 3]
     process = subprocess.Popen(verify, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -161,3 +175,16 @@ def test_the_reader_of_a_list_may_leave(tmp_path: Path) -> None:
     assert "Error" not in process.stderr.read()
     process.stderr.close()
     assert process.wait(timeout=600) == 0
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_command_that_is_stopped_before_its_run_begins_says_so(name: str) -> None:
+    code = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from batch_sdxl.headless.cli import main
+main._COMMANDS["store"] = lambda args: os.kill(os.getpid(), signal.{name}) or 0
+sys.exit(main.main(["store"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "\nStopped. No file is written.\n")
