@@ -6,6 +6,7 @@ import os
 import platform
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .pinning import pinned
+from .pinning import pinned, tf32
 from .request.record import check_calls
 
 #: Largest image in pixels -> rows of one UNet call, by kind of device. A fixed rule, blind to free
@@ -119,7 +120,9 @@ def fingerprint(
     numerics: dict[str, Any] = {
         "device": device_class(device),
         "dtype": str(dtype).removeprefix("torch."),
-        "vae_dtype": str(vae_dtype).removeprefix("torch."),
+        "vae_dtype": "tf32"
+        if _vae_takes_tf32(device, dtype, vae_dtype)
+        else str(vae_dtype).removeprefix("torch."),
         "rows": geometry.rows,
         "threads": torch.get_num_threads() if on_cpu else None,
         "attention": attention,
@@ -132,6 +135,23 @@ def fingerprint(
     if _pool_flushes_denormals(threading.get_ident(), torch.get_num_threads()):
         numerics["denormals"] = "zero"
     return numerics if on_cpu else numerics | _cuda_libraries()
+
+
+def vae_products(
+    device: torch.device, dtype: torch.dtype, vae_dtype: torch.dtype
+) -> AbstractContextManager[None]:
+    """Around a call of the VAE: in TF32 where it has fp32 beside a UNet in half precision on CUDA.
+
+    There fp32 is to keep it from overflowing, which TF32 does as well. Exact products would take a
+    fifth to a third of the time of an image.
+
+    Args: as of `fingerprint`.
+    """
+    return tf32() if _vae_takes_tf32(device, dtype, vae_dtype) else nullcontext()
+
+
+def _vae_takes_tf32(device: torch.device, dtype: torch.dtype, vae_dtype: torch.dtype) -> bool:
+    return device.type == "cuda" and dtype.itemsize == 2 and vae_dtype == torch.float32
 
 
 @cache

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batch_sdxl.core import Engine, ImageRequest, Model
+from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, numerics
 from batch_sdxl.core.engine import diffusers_backend
 from batch_sdxl.core.models.attention import attention_of
+from batch_sdxl.core.numerics import fingerprint, vae_products
 from batch_sdxl.core.pinning import pinned
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -144,6 +145,39 @@ def test_what_a_program_set_changes_no_bit_or_the_identity(
 def test_settings_stay_when_a_computation_fails(name: str, kind: str) -> None:
     with FOREIGN[name](), pytest.raises(ZeroDivisionError), pinned(torch.device(kind)):
         raise ZeroDivisionError
+
+
+def coarse() -> list[bool]:
+    """Whether CUDA's products and convolutions are made in TF32 now."""
+    return [cuda.matmul.allow_tf32, torch._C._get_cudnn_allow_tf32()]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "vae_dtype", "word"),
+    [
+        (torch.float16, torch.float32, "tf32"),
+        (torch.bfloat16, torch.float32, "tf32"),
+        (torch.float32, torch.float32, "float32"),
+        (torch.bfloat16, torch.bfloat16, "bfloat16"),
+    ],
+)
+def test_a_vae_in_fp32_beside_half_precision_takes_tf32_on_cuda_and_says_so(
+    dtype: torch.dtype, vae_dtype: torch.dtype, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = torch.device("cuda")
+    with pinned(gpu):
+        with vae_products(gpu, dtype, vae_dtype):
+            assert coarse() == [word == "tf32"] * 2
+        assert coarse() == [False, False]
+        with pytest.raises(KeyError), vae_products(gpu, dtype, vae_dtype):
+            raise KeyError
+        assert coarse() == [False, False]
+    monkeypatch.setattr(numerics, "device_class", lambda device: "cuda")
+    assert fingerprint(gpu, dtype, vae_dtype, Geometry(8), "sdpa")["vae_dtype"] == word
+    cpu = torch.device("cpu")
+    with vae_products(cpu, dtype, vae_dtype):
+        assert coarse() != [True, True]
+    assert fingerprint(cpu, dtype, vae_dtype, Geometry(8), "sdpa")["vae_dtype"] != "tf32"
 
 
 def test_what_libraries_read_of_the_environment_is_in_the_identity(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import FailedImage, ModelNotFound
+from ..numerics import vae_products
 from ..pinning import pinned
 from ..request.size import PIXELS_PER_LATENT
 from .checkpoint import load_vae
@@ -82,7 +83,7 @@ def decode(model: Model, latents: torch.Tensor, tile: int | None = None) -> torc
         (decoded,) = vae.decode(unscaled.to(model.device, vae.dtype), return_dict=False)
         return torch.as_tensor(decoded)
 
-    with pinned(model.device):
+    with pinned(model.device), _products(model):
         unscaled = latents / vae.config.scaling_factor
         decoded = _finite_in_fp32(vae, call, tile)[0].float()
         pixels = (decoded / 2 + 0.5).clamp(0, 1).permute(1, 2, 0)
@@ -112,7 +113,7 @@ def encode(
         posterior = vae.encode(image.to(model.device, vae.dtype)).latent_dist
         return torch.cat([posterior.mean, posterior.std])
 
-    with pinned(model.device):
+    with pinned(model.device), _products(model):
         image = 2 * pixels.permute(2, 0, 1).unsqueeze(0) - 1
         found = _finite_in_fp32(vae, call, tile)
         if not found.isfinite().all():
@@ -120,6 +121,10 @@ def encode(
         moments = found.float() * vae.config.scaling_factor
         mean, deviation = moments.chunk(2)
         return mean, deviation
+
+
+def _products(model: Model) -> AbstractContextManager[None]:
+    return vae_products(model.device, model.dtype, model.vae.dtype)
 
 
 def _finite_in_fp32(vae: Any, call: Callable[[], torch.Tensor], tile: int | None) -> torch.Tensor:

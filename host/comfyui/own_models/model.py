@@ -18,7 +18,7 @@ import torch
 from ....core.engine.backend import Backend
 from ....core.engine.rows import Rows
 from ....core.errors import InvalidRequest
-from ....core.numerics import package_versions
+from ....core.numerics import package_versions, vae_products
 from ....core.out_of_memory import telling
 from ....core.pinning import pinned
 from ....core.request.record import MadeWith
@@ -279,7 +279,8 @@ class ComfyModel(Backend):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """By its VAE, which gives the mean alone."""
         self._is_loaded = False  # as for text
-        mean = self.scaled(self._pixels.encode(pixels, tile)).to(self.device)
+        with vae_products(self.device, self.dtype, self.vae_dtype):
+            mean = self.scaled(self._pixels.encode(pixels, tile)).to(self.device)
         return mean, torch.zeros_like(mean)
 
     def scaled(self, latents: torch.Tensor) -> torch.Tensor:
@@ -294,7 +295,8 @@ class ComfyModel(Backend):
         """By its VAE."""
         self._is_loaded = False
         check_finite(latents, "latents", self.dtype)
-        return self._pixels.decode(self.unscaled(latents), tile)
+        with vae_products(self.device, self.dtype, self.vae_dtype):
+            return self._pixels.decode(self.unscaled(latents), tile)
 
 
 def _size_embedding(base: Any, sizes: tuple[float, ...]) -> torch.Tensor:
