@@ -21,7 +21,9 @@ try {
   await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.NewBlankWorkflow"));
   await page.waitForTimeout(500);
 
-  for (const word of ["prompt list", "seed list", "image batch", "batch generate", "contact", "sdxl"])
+  for (const word of ["prompt list", "seed list", "image batch", "batch generate", "contact"])
+    seen.words[word] = await search(word);
+  for (const word of ["prompts", "seeds", "save image", "sdxl"])
     seen.words[word] = await search(word);
   for (const word of ["txt2img", "clip skip", "lora"]) seen.words[word] = await search(word);
   await close();

@@ -15,6 +15,9 @@ WORDS = {
     "image batch": "Load Image Batch",
     "batch generate": "Batch Generate",
     "contact": "Contact Sheet",
+    "prompts": "Refine Prompts",
+    "seeds": "Seed List",
+    "save image": "Save Image Batch",
 }
 
 #: Words that are in no node's name, which older versions do not look at.

@@ -136,10 +136,22 @@ def test_files_say_where_the_model_came_from(
 
 def as_api(server: Any, ui: dict[str, Any]) -> dict[str, Any]:
     """What the editor would send of a graph that it saved: widgets are stored by their place."""
-    sources = {link[0]: [str(link[1]), link[2]] for link in ui["links"]}
+    links = {link[0]: [str(link[1]), link[2]] for link in ui["links"]}
+    reroutes = {
+        str(own["id"]): links[own["inputs"][0]["link"]]
+        for own in ui["nodes"]
+        if own["type"] == "Reroute"
+    }
+
+    def source(link: int) -> list[Any]:
+        found = links[link]
+        while found[0] in reroutes:
+            found = reroutes[found[0]]
+        return found
+
     made = {}
     for own in ui["nodes"]:
-        if own["type"] == "MarkdownNote":
+        if own["type"] in ("MarkdownNote", "Reroute"):
             continue
         declared = server.get(f"/object_info/{own['type']}")[own["type"]]["input"]
         inputs: dict[str, Any] = {}
@@ -155,7 +167,7 @@ def as_api(server: Any, ui: dict[str, Any]) -> dict[str, Any]:
                 inputs[name] = next(values)
                 if given.get("control_after_generate"):
                     next(values)
-        inputs |= {i["name"]: sources[i["link"]] for i in own["inputs"] if i.get("link")}
+        inputs |= {i["name"]: source(i["link"]) for i in own["inputs"] if i.get("link")}
         made[str(own["id"])] = node(own["type"], **inputs)
     return made
 
