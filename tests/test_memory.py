@@ -1,6 +1,10 @@
 """A run of many images takes no more memory than a run of a few."""
 
+import copy
+import gc
+import weakref
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,3 +87,18 @@ def test_many_prompts_fill_the_cache_and_no_more(
 
     filled = peak(tiny, told_apart(12))
     assert peak(tiny, told_apart(24)) == filled > peak(tiny, told_apart(2))
+
+
+def test_a_model_is_gone_with_its_engine(tiny: Model) -> None:
+    """Without a search for garbage: a circle would keep its memory for who knows how long."""
+    model = replace(tiny, unet=copy.deepcopy(tiny.unet))
+    parts = [weakref.ref(part) for part in model.unet.modules()]
+    engine = Engine(model)
+    gc.collect()
+    gc.disable()
+    try:
+        list(engine.generate(requests(2)))
+        del engine, model
+        assert not any(part() for part in parts)
+    finally:
+        gc.enable()

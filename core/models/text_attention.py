@@ -11,6 +11,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 #: Key and value, (R, 77 N, C) each.
 _Pair = tuple[torch.Tensor, torch.Tensor]
+#: Prompt -> attention of the UNet -> its pair, (1, 77 N, C) each.
+_Known = MutableMapping[torch.Tensor, dict[Any, _Pair]]
 
 
 class TextMemory:
@@ -22,7 +24,7 @@ class TextMemory:
 
     def __init__(self) -> None:
         """Nothing is known yet."""
-        self._known: MutableMapping[torch.Tensor, dict[Any, _Pair]] = WeakTensorKeyDictionary()
+        self._known: _Known = WeakTensorKeyDictionary()
         self._last: Texts | None = None
 
     def texts(self, rows: Sequence[torch.Tensor]) -> Texts:
@@ -33,15 +35,8 @@ class TextMemory:
         """
         last = self._last
         if last is None or not last.are(rows):
-            self._last = last = Texts(rows, self)
+            self._last = last = Texts(rows, self._known)
         return last
-
-    def pair(self, text: torch.Tensor, attention: Any) -> _Pair:
-        """Of one prompt, (1, 77 N, C) each, for one of the UNet's attentions."""
-        own = self._known.setdefault(text, {})
-        if attention not in own:
-            own[attention] = attention.to_k(text), attention.to_v(text)
-        return own[attention]
 
 
 class Texts:
@@ -53,15 +48,17 @@ class Texts:
         back: for each row, its place when the groups lie one after the other.
     """
 
-    def __init__(self, rows: Sequence[torch.Tensor], memory: TextMemory) -> None:
-        """Nothing is made of them yet."""
+    def __init__(self, rows: Sequence[torch.Tensor], known: _Known) -> None:
+        """Nothing is made of them yet, but what is known."""
         self.rows = tuple(rows)
         by_length: dict[int, list[int]] = {}
         for place, row in enumerate(rows):
             by_length.setdefault(row.shape[1], []).append(place)
         self.groups = [torch.tensor(places) for places in by_length.values()]
         self.back = torch.cat(self.groups).argsort()
-        self._memory = memory
+        # Not the memory, which has these: a circle would keep the model until some garbage
+        # collection.
+        self._known = known
         self._pairs: dict[Any, list[_Pair]] = {}
 
     def are(self, rows: Sequence[torch.Tensor]) -> bool:
@@ -77,9 +74,15 @@ class Texts:
 
     def _together(self, attention: Any) -> Iterator[_Pair]:
         for places in self.groups:
-            pairs = [self._memory.pair(self.rows[place], attention) for place in places]
+            pairs = [self._pair(self.rows[place], attention) for place in places]
             keys, values = zip(*pairs, strict=True)
             yield (torch.cat(keys), torch.cat(values)) if len(pairs) > 1 else pairs[0]
+
+    def _pair(self, text: torch.Tensor, attention: Any) -> _Pair:
+        own = self._known.setdefault(text, {})
+        if attention not in own:
+            own[attention] = attention.to_k(text), attention.to_v(text)
+        return own[attention]
 
 
 class TextAttention:
