@@ -69,6 +69,7 @@ try {
   await page.waitForTimeout(1500);
   await shot("template");
   seen.fromTemplate = await types();
+  seen.promptsFit = await fits("BatchSDXL_PromptList", "text");
   seen.titles = await page.locator("[data-testid=node-title]").allInnerTexts();
   seen.templateRun = await run();
   await shot("template_run");
@@ -220,6 +221,20 @@ function images(type) {
     const node = window.app.graph._nodes.find((node) => node.type === type);
     return window.app.nodeOutputs[node.id].images.length;
   }, type);
+}
+
+/** Whether the text of a widget is seen as a whole. */
+function fits(type, name) {
+  return page.evaluate(
+    ([type, name]) => {
+      const node = window.app.graph._nodes.find((node) => node.type === type);
+      const { element, value } = node.widgets.find((widget) => widget.name === name);
+      const drawn = [...document.querySelectorAll(`[data-node-id="${node.id}"] textarea`)];
+      const box = drawn.find((area) => area.value === value) ?? element;
+      return box.value === value && box.scrollHeight <= box.clientHeight;
+    },
+    [type, name],
+  );
 }
 
 /** Width and height of the preview that a running node shows. */

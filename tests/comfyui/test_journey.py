@@ -59,6 +59,7 @@ def test_from_the_first_search_to_a_template(
     assert all(seen["templates"]["pictures"])
     assert "BatchSDXL_SaveImageBatch" in seen["fromTemplate"]
     if renderer == "nodes2":
+        assert seen["promptsFit"]
         assert {"Save Image Batch", "About this workflow"} <= set(seen["titles"])
     assert seen["templateRun"] == "execution_success"
     assert not seen["errors"]
