@@ -47,6 +47,8 @@ class Cluster(Protocol):
 class ClusterEngine(Engine):
     """An engine that checks and describes requests here, and has others make the images."""
 
+    is_elsewhere = True
+
     def __init__(
         self,
         model: Model,
@@ -69,10 +71,6 @@ class ClusterEngine(Engine):
         super().__init__(model, geometry=geometry, vae_tile=vae_tile)
         self._cluster = cluster
         self._unrounded = unrounded
-
-    def working_memory(self, requests: Iterable[ImageRequest]) -> int:
-        """None: it is needed elsewhere."""
-        return 0
 
     def describe_each(self, requests: Iterable[SizedRequest]) -> list[Record]:
         """The records, with the numerics of the first worker; waits for it."""

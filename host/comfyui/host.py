@@ -195,7 +195,9 @@ class ComfyHost(Host):
         return ComfyModel(model, clip, vae, name, unpromised=unpromised)
 
     @contextmanager
-    def holding(self, model: Model | Backend, memory: int) -> Iterator[None]:
+    def holding(
+        self, model: Model | Backend, memory: int, *, elsewhere: bool = False
+    ) -> Iterator[None]:
         """As one of the models that ComfyUI moves; nothing of ComfyUI's runs within the block."""
         from ...core.models.model import Model
         from .memory import hold, release
