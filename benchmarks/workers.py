@@ -285,12 +285,12 @@ def _compare_two(images: int) -> None:
                 list(engine.generate(requests[: 4 * number]))  # loads and warms them up
                 crew: Any = cluster.crew(engine.model)
                 actors = crew._lines._actors.values()
-                ray.get([actor.begin.remote() for actor in actors])
+                ray.get([actor.call.remote("begin") for actor in actors])
                 start, mine = time.monotonic(), time.process_time()
                 list(engine.generate(requests))
                 took, own[number] = time.monotonic() - start, time.process_time() - mine
                 speeds[number] = images / took
-                spent = ray.get([actor.spent.remote() for actor in actors])
+                spent = ray.get([actor.call.remote("spent") for actor in actors])
                 cpu[number] = sum(seconds for seconds, _ in spent)
                 waited[number] = sum(seconds for _, seconds in spent) / (number * took)
                 print(

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..core.errors import InvalidRequest, MissingPackage, NoWorkers
+from ..core.errors import InvalidRequest, NoWorkers
+from ..host.workers import check_ray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,14 +90,12 @@ class RayCluster:
             MissingPackage: there is no `ray`.
             NoWorkers: there is no cluster at that address.
         """
-        # Nobody is told of what is run here.
+        # Nobody is told of what is run here; and nobody waits for it less than for other programs.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            import ray
-        except ImportError as error:
-            raise MissingPackage(
-                "the package ray", str(error), 'Install it: pip install "batch-sdxl[ray]"'
-            ) from error
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        check_ray()
+        import ray
+
         if not ray.is_initialized():
             with _own_signals():
                 self._connect(ray)
@@ -113,8 +112,7 @@ class RayCluster:
         """End the workers, and Ray if it was started here."""
         import ray
 
-        if self._crew is not None:
-            self._crew.close()
+        self.close_crew()
         if self._owns:
             ray.shutdown()
 
@@ -157,7 +155,7 @@ class RayCluster:
         if self._crew is not None:
             if (self._crew.orders.spec, self._crew.orders.digest) == (orders.spec, orders.digest):
                 return self._crew
-            self._crew.close()
+            self.close_crew()
         cpus = self._cpus()
         lines = Lines(
             threads=None if self._has_gpus else cpus,
@@ -167,6 +165,17 @@ class RayCluster:
         )
         self._crew = Crew(lines, orders, self._number, self._tell, limits=Limits(**self._limits))
         return self._crew
+
+    def close_crew(self) -> None:
+        """End the workers; when they are needed, others are started."""
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
+
+    def renew(self) -> None:
+        """Start anew where workers were left out: what was wrong may be right by now."""
+        if self._crew is not None and not self._crew.is_whole:
+            self.close_crew()
 
     def put(self, value: Any) -> Any:
         """Keep a value in the object store, and refer to it."""

@@ -121,6 +121,11 @@ class Crew:
                     self._lines.drop(hand.number)
                     self._looked = -_LOOK
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no worker was left out."""
+        return not self._out
+
     def close(self) -> None:
         """End all workers."""
         for number in list(self._hands):

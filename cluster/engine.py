@@ -18,7 +18,7 @@ from ..core.images.source import SourceImage
 from ..core.models.model import Model
 from ..core.numerics import Geometry
 from ..core.pinning import pinned
-from ..core.request.image_request import ImageRequest, SizedRequest
+from ..core.request.image_request import SizedRequest
 from ..core.request.named import Named
 from ..core.request.record import Record
 from .crew import Crew

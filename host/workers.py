@@ -60,6 +60,4 @@ def check_ray() -> None:
         MissingPackage: it is not.
     """
     if find_spec("ray") is None:
-        raise MissingPackage(
-            "the package ray", "none", 'Install it: pip install "batch-sdxl[ray]"'
-        )
+        raise MissingPackage("the package ray", "none", 'Install it: pip install "batch-sdxl[ray]"')
