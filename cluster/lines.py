@@ -55,7 +55,7 @@ class Lines:
         """
         self._worker = f"{kind.__module__}:{kind.__qualname__}", threads
         ray.cloudpickle.register_pickle_by_value(process)
-        self._actor = ray.remote(process.WorkerProcess)
+        self._actor = ray.remote(process.BatchSDXLWorker)
         # A worker that is lost is replaced by us, who know what it had to do.
         self._options = {
             "num_gpus": gpus,

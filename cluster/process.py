@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 
-class WorkerProcess:
-    """Has a worker, and passes on what it is asked."""
+class BatchSDXLWorker:
+    """Has a worker, and passes on what it is asked. Lists of processes call it so."""
 
     def __init__(
         self, package: str, folder: str, kind: str, name: str, threads: int | None

@@ -32,6 +32,10 @@ from batch_sdxl.tests.comfyui.test_running import (
 from PIL import Image
 
 
+#: What Ray calls its processes that are no worker of ours.
+OTHERS = (b"ray::IDLE", b"ray::DashboardAgent", b"ray::RuntimeEnvAgent")
+
+
 def has_ray() -> bool:
     python = os.environ.get("COMFYUI_PYTHON", sys.executable)
     return subprocess.run([python, "-c", "import ray"], capture_output=True).returncode == 0
@@ -57,19 +61,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def children(pid: int) -> Iterator[int]:
-    """All processes below one."""
+    """All processes below one, whichever thread has started them."""
     with suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            yield int(child)
-            yield from children(int(child))
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                yield int(child)
+                yield from children(int(child))
 
 
 def workers(server: Any) -> set[int]:
-    """Processes of workers, by what Ray's dashboard calls them."""
+    """Processes of workers, by the names that Ray gives its own: of the class, or of its task."""
     found = set()
     for pid in {*children(server.process.pid)}:
         with suppress(OSError):
-            if b"Batch SDXL worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            name = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if name.startswith(b"ray::") and not name.startswith(OTHERS):
                 found.add(pid)
     return found
 
