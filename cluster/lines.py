@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from .worker import Trouble, Worker
 
 #: This package as it is called here, and its folder.
 _PACKAGE, _FOLDER = __name__.removesuffix(".cluster.lines"), Path(__file__).resolve().parents[1]
+
+#: Numbers of all starts of this process, since other crews' workers have names too.
+_starts = itertools.count(1)
 
 #: Seconds between two looks at what workers said, for each worker: a fifth for a thousand.
 _PAUSE = 2e-4
@@ -65,15 +69,13 @@ class Lines:
         }
         self._actors: dict[int, Any] = {}
         self._calls: dict[int, deque[Any]] = {}
-        self._starts = 0
         self._asked = 0.0
 
     def start(self, worker: int) -> None:
         """Start a worker, as soon as the cluster has room for it."""
-        self._starts += 1
         name = f"Batch SDXL worker {worker}"
         # Ray wants names to differ, also from those of actors that are just leaving.
-        options = {**self._options, "name": f"{name}, start {self._starts}"}
+        options = {**self._options, "name": f"{name}, start {next(_starts)}"}
         kind, threads = self._worker
         self._actors[worker] = self._actor.options(**options).remote(
             _PACKAGE, str(_FOLDER), kind, name, threads
