@@ -11,7 +11,7 @@ from typing import Any
 
 import batch_sdxl
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 ray = pytest.importorskip("ray")
 
