@@ -60,4 +60,5 @@ def check_ray() -> None:
         MissingPackage: it is not.
     """
     if find_spec("ray") is None:
-        raise MissingPackage("the package ray", "none", 'Install it: pip install "batch-sdxl[ray]"')
+        # Without quotes, which ComfyUI would be shown others for.
+        raise MissingPackage("the package ray", "none", "Install it: pip install batch-sdxl[ray]")
