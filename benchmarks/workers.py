@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
     """Print a line for each question."""
     if args.two:
         import ray
+
         from . import two
 
         _start_ray(cpus=3)

@@ -3,6 +3,7 @@
 `PYTHONPATH` may name a folder with Ray for ComfyUI's interpreter.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batch_sdxl.tests.comfyui.conftest import ComfyUI
+from batch_sdxl.tests.comfyui.conftest import ComfyUI, importable
 from batch_sdxl.tests.comfyui.test_running import (
     NODE,
     PROMPTS,
@@ -169,6 +170,30 @@ def test_cancel_ends_the_work_of_all_and_the_next_run_goes_on(server: Any) -> No
     listener.wait("execution_success", "execution_error")
     listener.close()
     assert all(map(np.array_equal, pictures(server, prompt_id), of_one_thread(3000)))
+
+
+def test_to_comfyui_workers_are_a_model_on_its_device(tmp_path: Path) -> None:
+    # How many stand for workers, how many other models there are, how often workers were ended.
+    expected = {
+        "held": [1, 0, 0],
+        "held again": [1, 0, 0],
+        "freed": [0, 0, 1],
+        "beside a small model": [1, 1, 1],
+        "for a large model": [0, 1, 2],
+    }
+    comfyui = os.environ["COMFYUI_DIR"]
+    process = subprocess.run(
+        [
+            os.environ.get("COMFYUI_PYTHON", sys.executable),
+            str(Path(__file__).parent / "worker_memory_script.py"),
+        ],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([comfyui, importable(tmp_path)])},
+        cwd=comfyui,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert process.returncode == 0, process.stderr[-4000:]
+    assert json.loads(process.stdout.splitlines()[-1]) == expected
 
 
 def test_without_ray_the_widget_says_how_to_get_it(comfyui: Any) -> None:
