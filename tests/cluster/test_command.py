@@ -15,7 +15,9 @@ import torch
 ray = pytest.importorskip("ray")
 
 from batch_sdxl.cluster.cluster import Options, RayCluster
+from batch_sdxl.cluster.standing import StandingWorkers
 from batch_sdxl.core import ImageRequest, load_model
+from batch_sdxl.core.errors import InvalidRequest
 from batch_sdxl.core.store.chosen import FOLDER
 from batch_sdxl.headless.cli.main import main
 from batch_sdxl.tests.cluster.faulty import Faulty, inject, notes
@@ -74,6 +76,39 @@ def test_the_cluster_is_asked_for_by_name(capsys: pytest.CaptureFixture[str]) ->
     assert "--ray with --ray-workers" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*COMMAND, "--ray", "--ray-workers", "0"])
+
+
+def test_a_node_may_ask_for_all_devices(local_ray: None, tmp_path: Path, capsys: Any) -> None:
+    nodes: dict[str, tuple[str, dict[str, Any]]] = {
+        "1": ("LoadSDXL", {"model_name": "demo", "dtype": "fp32"}),
+        "2": ("PromptList", {"text": "a red circle", "negative_prompt": ""}),
+        "3": ("SeedList", {"seeds": "1"}),
+        "4": ("BatchGenerate", {"model": ["1", 0], "prompts": ["2", 0], "seeds": ["3", 0]}),
+        "5": ("SaveImageBatch", {"images": ["4", 0], "rows": ["4", 1], "filename_prefix": "a"}),
+    }
+    values = {"width": 64, "height": 64, "steps": 2, "cfg": 3.0, "strength": 1.0, "combine": "zip"}
+    nodes["4"][1].update(values, sampler_name="euler", scheduler="normal", devices="all")
+    graph = {
+        key: {"class_type": f"BatchSDXL_{name}", "inputs": inputs}
+        for key, (name, inputs) in nodes.items()
+    }
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+    command = ["run", str(tmp_path / "graph.json"), "--output", str(tmp_path / "out"), "--no-store"]
+    assert main(command) == 0
+    assert "1 image, " in (said := capsys.readouterr().err)
+    assert "by 1 worker: worker 1 on" in said
+    assert len(files(tmp_path / "out")) == 1
+
+
+def test_standing_workers_are_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = StandingWorkers()
+    how: Any = {"geometry": None, "vae_tile": None, "unrounded": False}
+    with pytest.raises(InvalidRequest, match="one of another program, object"):
+        workers.engine(object(), **how, tell=print, check=print)  # type: ignore[arg-type]
+    workers.check()
+    monkeypatch.setenv("BATCH_SDXL_RAY_CPUS", "0")
+    with pytest.raises(InvalidRequest, match="a number from 1 in BATCH_SDXL_RAY_CPUS, got '0'"):
+        workers.check()
 
 
 def test_a_model_needs_no_memory_here(local_ray: None, tiny_folder: Path) -> None:

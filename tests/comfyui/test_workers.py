@@ -32,7 +32,6 @@ from batch_sdxl.tests.comfyui.test_running import (
 )
 from PIL import Image
 
-
 #: What Ray calls its processes that are no worker of ours.
 OTHERS = (b"ray::IDLE", b"ray::DashboardAgent", b"ray::RuntimeEnvAgent")
 
