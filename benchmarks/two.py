@@ -7,6 +7,7 @@ four are measured in turn, round by round, since machines have other things to d
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -103,7 +104,8 @@ def compare(images: int, rounds: int) -> None:
     print(
         f"of twice one, two plain processes make {ceiling:.2f} (the machine's ceiling) and two "
         f"workers {ours:.2f}; two workers make {share:.2f} of what two plain processes make; "
-        f"the command's CPU for an image: {own / (3 * rounds * images):.4f} s"
+        f"the command's CPU for an image: {own / (3 * rounds * images):.4f} s; load "
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, 2 of it this"
     )
 
 

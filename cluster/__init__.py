@@ -10,5 +10,6 @@ Nothing of it is imported unless it is asked for, and `ray` only where it is nee
     worker.py    what runs in a worker; lively.py has it say how far it is
     weights.py   a model's files, sent once to each node
     engine.py    an `Engine` whose images a crew makes
-    cluster.py   the connection to Ray; standing.py keeps it from run to run
+    cluster.py   the connection to Ray, head.py what is asked over it; standing.py keeps it from run
+                 to run
 """

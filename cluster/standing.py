@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: No graph may say them, since whoever has a cluster's address can run any program there.
 ADDRESS, WORKERS, CPUS = "BATCH_SDXL_RAY", "BATCH_SDXL_RAY_WORKERS", "BATCH_SDXL_RAY_CPUS"
 
+#: Of Ray's, seconds after which it ends a process whose cluster has left: it is not Ray's to end.
+_RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
+
 _log = logging.getLogger("batch_sdxl")
 
 
@@ -59,10 +62,14 @@ class StandingWorkers:
             NoWorkers: there is no cluster at the address.
         """
         self._tell = tell
+        if self._cluster is not None and not self._cluster.answers():
+            self._cluster.__exit__(None, None, None)
+            self._cluster = None
         cluster = self._cluster or RayCluster(_options(), self._say)
         cluster.check = check
         engine = cluster.engine(model, geometry=geometry, vae_tile=vae_tile, unrounded=unrounded)
         if self._cluster is None:
+            os.environ.setdefault(_RECONNECT, str(10**9))
             tell("Ray starts." if _options().address == LOCAL else "The cluster is called.")
             self._cluster = cluster.__enter__()
         cluster.renew()

@@ -31,6 +31,40 @@ PROCESS = (
 PLAIN = ("generate", "--prompts", "a red circle", "--seeds", f"1..{COUNT}", "--steps", "8")
 COMMAND = [*PLAIN, "--combine", "product", "--width", "64", "--height", "64"]
 
+#: Three runs of one process; before the last, the head of its cluster is killed.
+STANDING = """
+import json, os, signal, sys
+from pathlib import Path
+
+os.environ.update(BATCH_SDXL_RAY_WORKERS="1", BATCH_SDXL_RAY_CPUS="1")
+from batch_sdxl.cluster import head
+from batch_sdxl.cluster.standing import StandingWorkers
+from batch_sdxl.core import ImageRequest, load_model
+
+workers, model = StandingWorkers(), load_model(sys.argv[1], device="cpu", dtype="fp32")
+
+
+def run():
+    told = []
+    engine = workers.engine(
+        model, geometry=None, vae_tile=None, unrounded=False, tell=told.append, check=lambda: None
+    )
+    requests = [ImageRequest(prompt="p", seed=seed, num_inference_steps=2) for seed in range(2)]
+    made = {image.index: image.pixels.sum().item() for image in engine.generate(requests)}
+    print(json.dumps({"told": told, "images": made}), flush=True)
+
+
+run()
+run()
+for task in Path("/proc/self/task").iterdir():
+    for child in (task / "children").read_text().split():
+        if b"gcs_server" in Path("/proc", child, "cmdline").read_bytes():
+            os.kill(int(child), signal.SIGKILL)
+head.LOST = 3.0
+run()
+workers._cluster.__exit__(None, None, None)
+"""
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
 
@@ -159,3 +193,21 @@ def test_a_cluster_that_does_not_answer_is_told_at_once(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
     assert ended.returncode == 1
     assert f"Expected: a Ray cluster at {address}" in ended.stderr
+
+
+def test_standing_workers_stay_and_outlive_the_loss_of_their_cluster(
+    tmp_path: Path, tiny_folder: Path
+) -> None:
+    script = tmp_path / "standing.py"
+    script.write_text(STANDING)
+    ended = subprocess.run(
+        [sys.executable, str(script), str(tiny_folder)],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    first, second, anew = (json.loads(line) for line in ended.stdout.splitlines())
+    assert first["told"][0] == anew["told"][0] == "Ray starts."
+    assert not any("Ray starts" in line or "loads" in line for line in second["told"])
+    assert first["images"] == second["images"] == anew["images"]

@@ -5,7 +5,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -56,7 +55,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setenv("BATCH_SDXL_RAY_CPUS", "1")
         server = ComfyUI(tmp_path_factory.mktemp("workers") / "base")
     yield server
-    server.process.send_signal(signal.SIGINT)  # by which Ray ends too
     server.stop()
 
 
