@@ -1,6 +1,6 @@
 """The same requests on Ray workers, which all give the bits of one machine.
 
-Nothing of it is imported unless it is asked for, and `ray` only where it is needed:
+`ray` is imported by what needs it, and that when it is asked for:
 
     work.py      what is left to do: pieces, retries, whose fault a failure is
     crew.py      the workers at work: the driver gives it out, and hears what comes of it
