@@ -20,6 +20,7 @@ from batch_sdxl.core import ImageRequest, load_model
 from batch_sdxl.core.errors import InvalidRequest
 from batch_sdxl.core.store.chosen import FOLDER
 from batch_sdxl.headless.cli.main import main
+from batch_sdxl.tests.cluster.conftest import told_of
 from batch_sdxl.tests.cluster.faulty import Faulty, inject, notes
 
 COUNT = 24
@@ -172,7 +173,7 @@ def test_machines_come_and_go(
             many = requests * 6
             for image in engine.generate(many):
                 assert image.index not in made
-                made[image.index] = image.pixels.tobytes(), image.record.to_json()
+                made[image.index] = told_of(image)
                 if second is None:
                     second = nodes.add_node(num_cpus=1, object_store_memory=80 * 10**6)
                 elif not left and {n for n, what, *_ in notes() if what == "made"} == {1, 2}:
