@@ -76,6 +76,9 @@ if __name__ != "batch_sdxl":
             _FOLDER,
         )
     if "server" in sys.modules:
+        from .cluster.standing import StandingWorkers
+        from .host.comfyui.host import ComfyHost
         from .host.comfyui.routes import add_routes
 
         add_routes()
+        ComfyHost.workers = StandingWorkers()

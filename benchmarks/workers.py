@@ -7,8 +7,7 @@ workers need no thousand machines, and what is left is the driver's time.
 With `--ray` the lines are Ray's own, to stand-ins in actors of this machine, many in each process:
 so what Ray takes in the driver for each image is counted too.
 
-With `--two`, two workers of one thread make images beside one of one thread, and it says how near
-they come to twice its speed.
+With `--two`, two real workers of one thread make images beside one, and beside plain processes.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import numpy as np
 from batch_sdxl.cluster.crew import Crew
 from batch_sdxl.cluster.hand import Orders
 from batch_sdxl.cluster.work import Piece, Queue, Work
-from batch_sdxl.cluster.worker import Made, Precision, Report, Task, Worker
+from batch_sdxl.cluster.worker import Made, Precision, Report
 
 #: Images of a call, and what a worker takes for an image of 1024 x 1024 on the average, in seconds.
 LANES, SECONDS = 4, 3.0
@@ -41,12 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=4, help="that share the stand-ins, by Ray")
     parser.add_argument("--pixels", type=int, default=0, help="side of images, by Ray; 0 for none")
     parser.add_argument("--two", action="store_true", help="two real workers beside one")
+    parser.add_argument("--rounds", type=int, default=4, help="of that")
 
 
 def run(args: argparse.Namespace) -> None:
     """Print a line for each question."""
     if args.two:
-        _compare_two(args.images if args.images < 100_000 else 48)
+        import ray
+
+        from . import two
+
+        _start_ray(cpus=3)
+        try:
+            two.compare(args.images if args.images < 100_000 else 24, args.rounds)
+        finally:
+            ray.shutdown()
     elif args.ray:
         _over_ray(args.workers, args.images, args.processes, args.pixels)
     else:
@@ -239,73 +247,6 @@ def _over_ray(workers: int, images: int, processes: int, pixels: int) -> None:
         )
     finally:
         ray.shutdown()
-
-
-class Counting(Worker):
-    """A real worker that counts what it takes."""
-
-    def __init__(self, name: str, threads: int | None) -> None:
-        """Start at none."""
-        super().__init__(name, threads)
-        self.begin()
-
-    def begin(self) -> None:
-        """Start at none again."""
-        self._cpu, self._waited, self._ended = time.process_time(), 0.0, 0.0
-
-    def make(self, task: Task) -> Iterator[Any]:
-        """Make images, and count the time since those before."""
-        if self._ended:
-            self._waited += time.monotonic() - self._ended
-        yield from super().make(task)
-        self._ended = time.monotonic()
-
-    def spent(self) -> tuple[float, float]:
-        """Seconds of CPU, and those in which there was nothing to do between two pieces."""
-        return time.process_time() - self._cpu, self._waited
-
-
-def _compare_two(images: int) -> None:
-    """Two real workers of one thread beside one, on the built-in model.
-
-    On a busy machine speeds say little; what workers wait, and what the command takes, holds.
-    """
-    import ray
-    from batch_sdxl.cluster.cluster import Options, RayCluster
-    from batch_sdxl.core import ImageRequest, load_model
-
-    _start_ray(cpus=2)
-    speeds, cpu, own, waited = {}, {}, {}, {}
-    try:
-        for number in (1, 2):
-            options = Options(workers=number, cpus=1)
-            with RayCluster(options, lambda text: None, kind=Counting) as cluster:
-                engine = cluster.engine(load_model("demo", **cluster.placement()))
-                requests = [ImageRequest(prompt="a red circle", seed=s) for s in range(images)]
-                list(engine.generate(requests[: 4 * number]))  # loads and warms them up
-                crew: Any = cluster.crew(engine.model)
-                actors = crew._lines._actors.values()
-                ray.get([actor.begin.remote() for actor in actors])
-                start, mine = time.monotonic(), time.process_time()
-                list(engine.generate(requests))
-                took, own[number] = time.monotonic() - start, time.process_time() - mine
-                speeds[number] = images / took
-                spent = ray.get([actor.spent.remote() for actor in actors])
-                cpu[number] = sum(seconds for seconds, _ in spent)
-                waited[number] = sum(seconds for _, seconds in spent) / (number * took)
-                print(
-                    f"{number} of one thread: {speeds[number]:.2f} images/s; CPU for an image: "
-                    f"{cpu[number] / images:.3f} s of workers, {own[number] / images:.4f} s of the "
-                    f"command; workers waited for work {waited[number]:.1%} of the time"
-                )
-    finally:
-        ray.shutdown()
-    by_waiting = (1 - waited[2]) * cpu[2] / (cpu[2] + own[2])
-    print(
-        f"two make {speeds[2] / (2 * speeds[1]):.2f} of twice one by the clock, at a load of "
-        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; waiting and the command's own CPU "
-        f"would leave {by_waiting:.2f} of two cores that nobody else used"
-    )
 
 
 def _start_ray(cpus: int) -> None:

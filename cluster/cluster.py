@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..core.errors import InvalidRequest, MissingPackage, NoWorkers
+from ..core.errors import InvalidRequest, NoWorkers
+from ..host.workers import check_ray
+from .head import asked, knock, machines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 #: The address of a Ray that is started on this machine, for one run.
 LOCAL = "local"
-
-#: Seconds until a cluster is taken for one that cannot be reached.
-PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -89,19 +87,17 @@ class RayCluster:
             MissingPackage: there is no `ray`.
             NoWorkers: there is no cluster at that address.
         """
-        # Nobody is told of what is run here.
+        # Nobody is told of what is run here; and nobody waits for it less than for other programs.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            import ray
-        except ImportError as error:
-            raise MissingPackage(
-                "the package ray", str(error), 'Install it: pip install "batch-sdxl[ray]"'
-            ) from error
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        check_ray()
+        import ray
+
         if not ray.is_initialized():
             with _own_signals():
                 self._connect(ray)
             self._owns = True
-        self._has_gpus = bool(ray.cluster_resources().get("GPU"))
+        self._has_gpus = bool(asked(ray.cluster_resources).get("GPU"))
         return self
 
     def __exit__(
@@ -113,8 +109,7 @@ class RayCluster:
         """End the workers, and Ray if it was started here."""
         import ray
 
-        if self._crew is not None:
-            self._crew.close()
+        self.close_crew()
         if self._owns:
             ray.shutdown()
 
@@ -157,7 +152,7 @@ class RayCluster:
         if self._crew is not None:
             if (self._crew.orders.spec, self._crew.orders.digest) == (orders.spec, orders.digest):
                 return self._crew
-            self._crew.close()
+            self.close_crew()
         cpus = self._cpus()
         lines = Lines(
             threads=None if self._has_gpus else cpus,
@@ -167,6 +162,27 @@ class RayCluster:
         )
         self._crew = Crew(lines, orders, self._number, self._tell, limits=Limits(**self._limits))
         return self._crew
+
+    def close_crew(self) -> None:
+        """End the workers; when they are needed, others are started."""
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
+
+    def answers(self) -> bool:
+        """Whether the cluster is still there."""
+        import ray
+
+        try:
+            asked(ray.cluster_resources)
+        except NoWorkers:
+            return False
+        return True
+
+    def renew(self) -> None:
+        """Start anew where workers were left out: what was wrong may be right by now."""
+        if self._crew is not None and not self._crew.is_whole:
+            self.close_crew()
 
     def put(self, value: Any) -> Any:
         """Keep a value in the object store, and refer to it."""
@@ -182,7 +198,7 @@ class RayCluster:
             ray.init(address=LOCAL, include_dashboard=False, **usual)
             return
         try:
-            _knock(self._options.address)
+            knock(self._options.address)
             ray.init(address=self._options.address, **usual)
         except (OSError, RuntimeError, ValueError) as error:
             raise NoWorkers(
@@ -212,36 +228,22 @@ class RayCluster:
         """Workers that there should be now."""
         import ray
 
+        there = asked(ray.cluster_resources)  # so that nobody is called where no head is
         if self._options.workers is not None:
             return self._options.workers
         if self._has_gpus:
-            return int(ray.cluster_resources().get("GPU", 0))
-        return len(_machines(ray))
+            return int(there.get("GPU", 0))
+        return len(machines())
 
     def _cpus(self) -> int:
         """CPUs of one worker."""
-        import ray
-
         if self._options.cpus is not None:
             return self._options.cpus
         if self._has_gpus:
             return 1
-        machines = _machines(ray)
-        each = -(-self._number() // len(machines))
-        return max(1, int(min(machines)) // each)
-
-
-def _machines(ray: Any) -> list[float]:
-    """CPUs of each node that has any to give."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    return [cpus for node in nodes if (cpus := node["Resources"].get("CPU", 0)) >= 1] or [1.0]
-
-
-def _knock(address: str) -> None:
-    """Raise OSError where nothing answers at `host:port`: Ray itself tries for many minutes."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdecimal() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+        there = machines()
+        each = -(-self._number() // len(there))
+        return max(1, int(min(there)) // each)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The workers as the driver sees them: it gives out work, and hears what comes of it."""
+"""A crew at work: the driver gives out work, and hears what comes of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 from ..core.errors import BatchSDXLError, FailedImage, NoWorkers
 from ..core.wording import counted
 from .hand import Hand, Line, Orders
-from .numerics import difference
+from .lively import Steps
 from .pace import Limits, Patience, Speed, describe
+from .roster import Roster
 from .told import capital, places, reason
 from .work import TRIES, Piece, Work
-from .worker import Made, Report, Spoiled, Trouble
+from .worker import Made, Spoiled, Trouble
 
 #: Seconds: to wait for news, between looks for new machines, and between lines about the speed.
 _NEWS, _LOOK, _TELL = 0.5, 10.0, 60.0
@@ -52,11 +53,7 @@ class Crew:
         self._tell = tell
         self._limits = limits or Limits()
         self._clock = clock
-        self._count = 0
-        self._hands: dict[int, Hand] = {}
-        self._out: dict[int, str] = {}
-        self._first: Report | None = None
-        self._parcel: Any = None
+        self._roster = Roster(lines, orders, tell, clock)
         self._patience = Patience(self._limits)
         self._work: Work | None = None
         self._looked = -_LOOK
@@ -72,11 +69,11 @@ class Crew:
         Raises:
             NoWorkers: none can be had.
         """
-        while self._first is None:
+        while self._roster.first is None:
             for _ in self._listen():  # nobody makes anything yet
                 pass
             self._require(check)
-        return self._first.numerics
+        return self._roster.first.numerics
 
     def make(
         self,
@@ -101,7 +98,7 @@ class Crew:
         """
         self._work = work
         self._alive = self._told = self._clock()
-        for hand in self._hands.values():
+        for hand in self._hands:
             hand.speed = Speed(hand.speed.name)
         try:
             while work.missing:
@@ -115,38 +112,35 @@ class Crew:
             self._tell_speed()
         finally:
             self._work = None
-            for hand in list(self._hands.values()):
+            for hand in self._hands:
                 if any(piece.indices for piece in hand.pieces):  # it was stopped
-                    del self._hands[hand.number]
-                    self._lines.drop(hand.number)
+                    self._roster.dismiss(hand)
                     self._looked = -_LOOK
+
+    @property
+    def under_way(self) -> int:
+        """Steps that were taken for images that are not finished, as far as workers have said."""
+        return sum(hand.under_way for hand in self._hands)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no worker was left out."""
+        return not self._roster.out
 
     def close(self) -> None:
         """End all workers."""
-        for number in list(self._hands):
-            self._lines.drop(number)
-        self._hands.clear()
+        for hand in self._hands:
+            self._roster.dismiss(hand)
+
+    @property
+    def _hands(self) -> list[Hand]:
+        return list(self._roster.hands.values())
 
     def _grow(self) -> None:
         now = self._clock()
-        if now - self._looked < _LOOK:
-            return
-        self._looked = now
-        for _ in range(self._number() - len(self._hands) - len(self._out)):
-            self._count += 1
-            hand = Hand(self._count, Speed(f"worker {self._count}"))
-            self._hands[hand.number] = hand
-            self._call(hand)
-
-    def _call(self, hand: Hand) -> None:
-        """Start a worker, and ask it what it is."""
-        hand.state, hand.trouble, hand.heard = "called", None, self._clock()
-        self._lines.start(hand.number)
-        self._lines.call(hand.number, "report", self.orders.precision)
-
-    def _restart(self, hand: Hand) -> None:
-        self._lines.drop(hand.number)
-        self._call(hand)
+        if now - self._looked >= _LOOK:
+            self._looked = now
+            self._roster.grow(self._number())
 
     def _give(
         self,
@@ -156,14 +150,15 @@ class Crew:
         most: int,
     ) -> None:
         """Work for those that have none, then something ahead, so that none has to wait for us."""
-        for hand in self._hands.values():
+        hands = self._hands
+        for hand in hands:
             if hand.state == "known":
-                self._load(hand)
+                self._roster.load(hand)
         for has in (0, 1):
-            for hand in self._hands.values():
+            for hand in hands:
                 if hand.state != "ready" or len(hand.pieces) != has:
                     continue
-                piece = work.take(hand.number, len(self._hands), ahead=has == 1)
+                piece = work.take(hand.number, len(hands), ahead=has == 1)
                 if piece is None:
                     continue
                 if not has:
@@ -176,68 +171,34 @@ class Crew:
         hand.speed.since = hand.speed.since or hand.heard
         hand.began = hand.heard, len(piece.indices)
 
-    def _load(self, hand: Hand) -> None:
-        if self.orders.parcel is not None and self._parcel is None:
-            self._parcel = self.orders.parcel()
-        spec = self.orders.spec
-        hand.state, hand.heard = "loading", self._clock()
-        self._lines.call(hand.number, "prepare", spec, self._parcel)
-
     def _listen(self) -> Iterator[Made]:
         self._listened = self._clock()
         for heard in self._lines.listen(_NEWS):
-            hand = self._hands.get(heard.worker)
+            hand = self._roster.hands.get(heard.worker)
             if hand is None:
                 continue
             hand.heard = self._alive = self._clock()
             if heard.kind == "lost":
                 self._lose(hand, reason(heard.value))
             elif heard.kind == "answer":
-                self._answer(hand, heard.value)
+                if why := self._roster.meet(hand, heard.value):
+                    self._leave_out(hand, why)
             elif heard.kind == "end":
                 self._end(hand)
             elif isinstance(made := self._item(hand, heard.value), Made):
                 yield made
 
-    def _answer(self, hand: Hand, said: Report | Trouble) -> None:
-        if isinstance(said, Trouble):
-            self._leave_out(hand, f"it cannot start: {said.error()}")
-            return
-        hand.speed.name = f"worker {hand.number} on {said.node}"
-        if why := self._refusal(hand, said):
-            self._leave_out(hand, why)
-        elif hand.state == "loading":
-            hand.state, hand.starts, hand.was_ready = "ready", 0, True
-        else:
-            hand.state = "known"
-
-    def _refusal(self, hand: Hand, said: Report) -> str:
-        """Why a worker cannot be used; empty where it can."""
-        if said.version != self.orders.version:
-            return f"batch-sdxl is {said.version} there instead of {self.orders.version}"
-        if said.digest not in ("", self.orders.digest):
-            return (
-                f"its model is another: SHA-256 {said.digest[:16]}… instead of "
-                f"{self.orders.digest[:16]}…"
-            )
-        if self._first is None:
-            self._first = said
-        other = difference(self._first.numerics, said.numerics)
-        if other and self.orders.any_numerics:
-            if hand.numerics != other:
-                self._tell(f"{capital(hand.speed.name)} gives images of its own: {other}.")
-            hand.numerics = other
-            return ""
-        return other
-
-    def _item(self, hand: Hand, said: Made | Spoiled | Trouble) -> Made | None:
+    def _item(self, hand: Hand, said: Made | Spoiled | Steps | Trouble) -> Made | None:
         work, piece = self._work, hand.pieces[0]
         assert work is not None
         if isinstance(said, Trouble):
             hand.trouble = said.error()
         elif isinstance(said, Spoiled):
             work.spoiled(piece, said.index, said.trouble.error())
+        elif isinstance(said, Steps):
+            hand.under_way = said.under_way
         else:
+            hand.under_way = said.under_way
             hand.speed.made(hand.heard)
             was_failed = bool(piece.failed_on)
             is_new = work.done(piece, said.index, hand.number)
@@ -249,6 +210,7 @@ class Crew:
     def _end(self, hand: Hand) -> None:
         work, piece = self._work, hand.pieces.popleft()
         start, images = hand.began
+        hand.under_way = 0
         if hand.trouble is None and piece.cost:
             self._patience.took(piece.cost * images, hand.heard - start)
         if hand.pieces:
@@ -257,51 +219,41 @@ class Crew:
         if trouble is not None:
             self._tell(f"{capital(hand.speed.name)} failed: {trouble}")
         if work is not None:
-            work.failed(piece, hand.number, self._able(), trouble)
+            work.failed(piece, hand.number, self._roster.able, trouble)
 
     def _lose(self, hand: Hand, why: str) -> None:
         """Let go of a worker that is no more, and start another in its place."""
         self._return(hand, FailedImage("an image from a worker", why, "See its log."))
-        if hand.state != "ready":
-            hand.starts += 1
-        if hand.starts >= TRIES:
-            self._leave_out(hand, f"it did not start {TRIES} times: {why}")
-            return
-        self._tell(f"{capital(hand.speed.name)} is lost and started again: {why}")
-        self._restart(hand)
+        if hopeless := self._roster.lose(hand, why):
+            self._leave_out(hand, hopeless)
 
     def _return(self, hand: Hand, error: BatchSDXLError | None) -> None:
         """Take its pieces back, of which the first was at work."""
         pieces = list(hand.pieces)
         hand.pieces.clear()
+        hand.under_way = 0
         for at, piece in enumerate(pieces):
             if self._work is not None:
-                self._work.failed(piece, hand.number, self._able(), None if at else error)
+                able = self._roster.able
+                self._work.failed(piece, hand.number, able, None if at else error)
 
     def _leave_out(self, hand: Hand, why: str) -> None:
-        self._tell(f"{capital(hand.speed.name)} is left out: {why}")
-        self._out[hand.number] = f"{hand.speed.name}: {why}"
-        del self._hands[hand.number]
-        self._lines.drop(hand.number)
+        self._roster.leave_out(hand, why)
         self._return(hand, None)
         if self._work is not None:
-            self._work.review(self._able())
+            self._work.review(self._roster.able)
 
     def _leave_out_blamed(self, work: Work) -> None:
         for number, times in list(work.blame.items()):
-            if times >= TRIES and number in self._hands:
-                self._leave_out(
-                    self._hands[number], f"it failed {times} times where others did not"
-                )
-
-    def _able(self) -> set[int]:
-        return {number for number, hand in self._hands.items() if hand.was_ready}
+            if times >= TRIES and number in self._roster.hands:
+                hand = self._roster.hands[number]
+                self._leave_out(hand, f"it failed {times} times where others did not")
 
     def _find_stuck(self) -> None:
         if self._listened - self._minded < _NEWS:
             return
         self._minded = self._listened
-        for hand in list(self._hands.values()):
+        for hand in self._hands:
             silent = self._listened - hand.heard
             if hand.state == "loading":
                 allowed = self._limits.start
@@ -320,14 +272,15 @@ class Crew:
         """
         check()
         waited = self._clock() - self._alive
-        is_at_work = any(hand.state in ("ready", "loading") for hand in self._hands.values())
-        if is_at_work or (self._hands and waited < self._limits.start):
+        hands = self._hands
+        is_at_work = any(hand.state in ("ready", "loading") for hand in hands)
+        if is_at_work or (hands and waited < self._limits.start):
             return
         missing = ""
         if self._work is not None:
             missing = f" for the {counted(len(self._work.missing), 'images')} that are missing: "
             missing += places(sorted(self._work.missing))
-        why = "; ".join(self._out.values()) or f"none within {waited:.0f} s"
+        why = "; ".join(self._roster.out.values()) or f"none within {waited:.0f} s"
         raise NoWorkers(
             f"workers{missing}",
             why,
@@ -336,6 +289,6 @@ class Crew:
 
     def _tell_speed(self) -> None:
         self._told = self._clock()
-        text = describe((hand.speed for hand in self._hands.values()), self._clock)
+        text = describe((hand.speed for hand in self._hands), self._clock)
         if text:
             self._tell(f"{text}.")

@@ -18,7 +18,7 @@ from ..core.images.source import SourceImage
 from ..core.models.model import Model
 from ..core.numerics import Geometry
 from ..core.pinning import pinned
-from ..core.request.image_request import ImageRequest, SizedRequest
+from ..core.request.image_request import SizedRequest
 from ..core.request.named import Named
 from ..core.request.record import Record
 from .crew import Crew
@@ -47,6 +47,8 @@ class Cluster(Protocol):
 class ClusterEngine(Engine):
     """An engine that checks and describes requests here, and has others make the images."""
 
+    is_elsewhere = True
+
     def __init__(
         self,
         model: Model,
@@ -70,10 +72,6 @@ class ClusterEngine(Engine):
         self._cluster = cluster
         self._unrounded = unrounded
 
-    def working_memory(self, requests: Iterable[ImageRequest]) -> int:
-        """None: it is needed elsewhere."""
-        return 0
-
     def describe_each(self, requests: Iterable[SizedRequest]) -> list[Record]:
         """The records, with the numerics of the first worker; waits for it."""
         first = self._cluster.crew(self.model).numerics(self._cluster.check)
@@ -96,12 +94,14 @@ class ClusterEngine(Engine):
             lambda index, error: spoiled.append((index, error)),
         )
         pictures = _Pictures(self._cluster.put)
+        steps = [self._count_steps([request]) for request in requests]
 
         def task(piece: Piece) -> Task:
             own = [requests[index] for index in piece.indices]
             return Task(
                 tuple(piece.indices),
                 tuple(map(_bare, own)),
+                tuple(steps[index] for index in piece.indices),
                 pictures.of(own),
                 self._geometry,
                 self._vae_tile,
@@ -115,7 +115,7 @@ class ClusterEngine(Engine):
 
         def check() -> None:
             tell_failures()
-            tell.step(progress)
+            tell.step(progress.after(crew.under_way, 0, []))
 
         lanes = max((queue.lanes for queue in work.queues), default=1)
         crew = self._cluster.crew(self.model)
@@ -123,7 +123,7 @@ class ClusterEngine(Engine):
             request = requests[made.index]
             # Out of the object store, where it is in nobody's way: files take their time.
             own = made.pixels.copy()
-            progress = progress.after(self._count_steps([request]), 1, [])
+            progress = progress.after(steps[made.index], 1, [])
             decoded = torch.from_numpy(own if self._unrounded else own[:0, :0].astype("float32"))
             pixels = own[:0, :0].astype("uint8") if self._unrounded else own
             latents = torch.from_numpy(made.latents.copy())

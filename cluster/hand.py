@@ -56,8 +56,10 @@ class Hand:
         heard: when it said something, or got something to do, last.
         began: when it began with its first piece, and the number of images in that.
         trouble: what failed the piece at work.
+        under_way: steps it has taken for images of that which are not finished.
         starts: in a row that came to nothing.
         was_ready: whether it ever was.
+        numerics: in what they differ from the first worker's.
     """
 
     number: int
@@ -67,6 +69,7 @@ class Hand:
     heard: float = 0.0
     began: tuple[float, int] = (0.0, 0)
     trouble: BatchSDXLError | None = None
+    under_way: int = 0
     starts: int = 0
     was_ready: bool = False
     numerics: str = ""

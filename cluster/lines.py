@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from . import process
 from .worker import Trouble, Worker
+
+#: This package as it is called here, and its folder.
+_PACKAGE, _FOLDER = __name__.removesuffix(".cluster.lines"), Path(__file__).resolve().parents[1]
+
+#: Numbers of all starts of this process, since other crews' workers have names too.
+_starts = itertools.count(1)
 
 #: Seconds between two looks at what workers said, for each worker: a fifth for a thousand.
 _PAUSE = 2e-4
@@ -48,8 +57,9 @@ class Lines:
             cpus: likewise.
             kind: of worker.
         """
-        self._threads = threads
-        self._actor = ray.remote(kind)
+        self._worker = f"{kind.__module__}:{kind.__qualname__}", threads
+        ray.cloudpickle.register_pickle_by_value(process)
+        self._actor = ray.remote(process.BatchSDXLWorker)
         # A worker that is lost is replaced by us, who know what it had to do.
         self._options = {
             "num_gpus": gpus,
@@ -59,22 +69,23 @@ class Lines:
         }
         self._actors: dict[int, Any] = {}
         self._calls: dict[int, deque[Any]] = {}
-        self._starts = 0
         self._asked = 0.0
 
     def start(self, worker: int) -> None:
         """Start a worker, as soon as the cluster has room for it."""
-        self._starts += 1
         name = f"Batch SDXL worker {worker}"
         # Ray wants names to differ, also from those of actors that are just leaving.
-        options = {**self._options, "name": f"{name}, start {self._starts}"}
-        self._actors[worker] = self._actor.options(**options).remote(name, self._threads)
+        options = {**self._options, "name": f"{name}, start {next(_starts)}"}
+        kind, threads = self._worker
+        self._actors[worker] = self._actor.options(**options).remote(
+            _PACKAGE, str(_FOLDER), kind, name, threads
+        )
         self._calls[worker] = deque()
 
     def call(self, worker: int, method: str, *arguments: Any) -> None:
         """Ask for something that is answered once."""
-        made = getattr(self._actors[worker], method).remote(*arguments)
-        self._calls[worker].append(made)
+        how = self._actors[worker].call.options(name=method)
+        self._calls[worker].append(how.remote(method, *arguments))
 
     def stream(self, worker: int, method: str, argument: Any, *, title: str, most: int) -> None:
         """Ask for something that is answered item by item.
@@ -86,10 +97,10 @@ class Lines:
             title: of the call in Ray's dashboard.
             most: items that may wait here until the worker does.
         """
-        how = getattr(self._actors[worker], method).options(
+        how = self._actors[worker].stream.options(
             num_returns="streaming", name=title, _generator_backpressure_num_objects=most
         )
-        self._calls[worker].append(how.remote(argument))
+        self._calls[worker].append(how.remote(method, argument))
 
     def listen(self, seconds: float) -> Iterator[Heard]:
         """What workers have said by now, at most one thing of each.

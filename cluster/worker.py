@@ -14,11 +14,13 @@ from ..core.errors import BatchSDXLError, FailedImage
 from ..core.models.spec import ModelSpec
 from ..core.request.named import Named
 from ..core.user_cache import user_cache
+from .lively import Steps, lively
 
 if TYPE_CHECKING:
     import torch
 
     from ..core.engine.engine import Engine
+    from ..core.engine.progress import Progress
     from ..core.images.source import SourceImage
     from ..core.models.model import Model
     from ..core.numerics import Geometry
@@ -94,6 +96,7 @@ class Task:
     Attributes:
         indices: of the requests, in the run.
         requests: their input images by name and digest.
+        steps: of each.
         pictures: digest of an input image -> a reference to its pixels.
         geometry: as of `Engine`.
         vae_tile: likewise.
@@ -102,6 +105,7 @@ class Task:
 
     indices: Sequence[int]
     requests: Sequence[SizedRequest]
+    steps: Sequence[int]
     pictures: Mapping[str, Any]
     geometry: Geometry | None
     vae_tile: int | None
@@ -110,12 +114,21 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A finished image: (H, W, 3) uint8, or float32 as decoded; latents as of `GeneratedImage`."""
+    """A finished image.
+
+    Attributes:
+        index: of its request.
+        pixels: (H, W, 3) uint8, or float32 as decoded.
+        latents: as of `GeneratedImage`.
+        record: of it.
+        under_way: as of `Steps`, now that it is finished.
+    """
 
     index: int
     pixels: NDArray[Any]
     latents: NDArray[Any]
     record: Record
+    under_way: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,6 +157,7 @@ class Worker:
         self._model: Model | None = None
         self._engines: dict[Any, Engine] = {}
         self._pictures: dict[str, SourceImage] = {}
+        self._taken = 0
 
     def __repr__(self) -> str:
         """As Ray's dashboard and logs call it."""
@@ -191,13 +205,23 @@ class Worker:
 
         return Report(platform.node(), __version__, numerics, model.digest)
 
-    def make(self, task: Task) -> Iterator[Made | Spoiled | Trouble]:
+    def make(self, task: Task) -> Iterator[Made | Spoiled | Steps | Trouble]:
         """Make images; at last, where the piece failed as a whole, the trouble."""
+        self._taken = 0
+        yield from lively(lambda: self._make(task), lambda: self._taken)
+
+    def _make(self, task: Task) -> Iterator[Made | Spoiled | Trouble]:
         spoiled: list[Spoiled] = []
+        finished = 0
+
+        def note(progress: Progress) -> None:
+            self._taken = max(0, progress.steps - finished)
+
         try:
             requests = [self._whole(request, task) for request in task.requests]
             for image in self._engine(task).generate(
                 requests,
+                on_step=note,
                 on_failure=lambda at, error: spoiled.append(
                     Spoiled(task.indices[at], Trouble.of(error))
                 ),
@@ -206,7 +230,9 @@ class Worker:
                 spoiled.clear()
                 own = image.decoded.numpy() if task.unrounded else image.pixels
                 latents = image.latents.numpy()
-                yield Made(task.indices[image.index], own, latents, image.record)
+                finished += task.steps[image.index]
+                self._taken = max(0, self._taken - task.steps[image.index])
+                yield Made(task.indices[image.index], own, latents, image.record, self._taken)
             yield from spoiled
         except Exception as error:  # the driver decides what to do about it
             yield Trouble.of(error)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import BatchSDXLError, InvalidWorkflow
+from .workers import ALL
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -121,6 +122,8 @@ class Host:
         geometry: Geometry | None,
         vae_tile: int | None,
         unrounded: bool,
+        devices: str,
+        node_id: str,
     ) -> Engine:
         """What makes images of a model; another one where others make them.
 
@@ -129,18 +132,43 @@ class Host:
             geometry: as of `Engine`.
             vae_tile: likewise.
             unrounded: whether images are wanted as decoded.
+            devices: of `DEVICES`.
+            node_id: of the node that runs.
+
+        Raises:
+            BatchSDXLError: there are no workers, or they cannot have the model.
         """
         from ..core.engine.engine import Engine
 
+        self.check_devices(devices)
         return Engine(model, geometry=geometry, vae_tile=vae_tile)
 
+    def check_devices(self, devices: str) -> None:
+        """See that images can be made there.
+
+        Args:
+            devices: of `DEVICES`.
+
+        Raises:
+            BatchSDXLError: something that it takes is missing.
+        """
+        if devices == ALL:
+            raise InvalidWorkflow(
+                "ComfyUI or the command line, which start workers",
+                "another program",
+                "Set `devices` to one.",
+            )
+
     @contextmanager
-    def holding(self, model: Model | Backend, memory: int) -> Iterator[None]:
+    def holding(
+        self, model: Model | Backend, memory: int, *, elsewhere: bool = False
+    ) -> Iterator[None]:
         """Have a model's weights on its device within the block.
 
         Args:
             model: of Load SDXL or Apply LoRA, or of `own_model`.
             memory: bytes that the block needs beside the weights.
+            elsewhere: whether workers have the weights instead; on that device too.
 
         Raises:
             OutOfMemory: there is not enough.

@@ -163,7 +163,8 @@ class Rendering:
         requests = [self._requests[index] for index in places]
         display.begin(places, self._done)
         memory = self._engine.working_memory(requests)
-        with host.current().holding(self._engine.model, memory):
+        elsewhere = self._engine.is_elsewhere
+        with host.current().holding(self._engine.model, memory, elsewhere=elsewhere):
             for image in self._engine.generate(
                 requests,
                 on_step=display.update,

@@ -24,6 +24,7 @@ from ..host.latents import from_latents
 from ..host.paths import find_input
 from ..host.rendering import ON_ERROR, Rendering
 from ..host.types import ROWS, BatchNode, Inputs
+from ..host.workers import ONE
 from .batch_inputs import batch_inputs
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class BatchGenerate(BatchNode):
         rows_per_call: Sequence[int | None] = (0,),
         vae_tile: Sequence[int | None] = (0,),
         latents: Sequence[None] | None = None,
+        devices: Sequence[str | None] = (ONE,),
     ) -> bool | BatchSDXLError:
         """Refuse before anything runs what the values that are typed in tell.
 
@@ -111,6 +113,7 @@ class BatchGenerate(BatchNode):
             if images is not None and steps[0] is not None and strength[0] is not None:
                 request.check_steps()
             check_calls(rows_per_call[0] or 2, vae_tile[0] or None)
+            host.current().check_devices(devices[0] or ONE)
         except BatchSDXLError as error:
             return error
         return True
@@ -183,6 +186,7 @@ class BatchGenerate(BatchNode):
         rows_per_call: Sequence[int] = (0,),
         vae_tile: Sequence[int] = (0,),
         on_error: Sequence[str] = (ON_ERROR[0],),
+        devices: Sequence[str] = (ONE,),
         unique_id: list[str] | None = None,
         planned: Batch | None = None,
         **inputs: Any,
@@ -195,6 +199,7 @@ class BatchGenerate(BatchNode):
             rows_per_call: 0 chooses.
             vae_tile: 0 is off.
             on_error: of `ON_ERROR`.
+            devices: of `DEVICES`.
             unique_id: of the node.
             planned: of `plan`, if that was asked before.
             **inputs: all others, for `plan`.
@@ -202,13 +207,23 @@ class BatchGenerate(BatchNode):
         from ..core.numerics import Geometry
 
         _check_single(
-            unrounded=unrounded, rows_per_call=rows_per_call, vae_tile=vae_tile, on_error=on_error
+            unrounded=unrounded,
+            rows_per_call=rows_per_call,
+            vae_tile=vae_tile,
+            on_error=on_error,
+            devices=devices,
         )
         batch = self.plan(**inputs) if planned is None else planned
         tile = vae_tile[0] or None
         geometry = Geometry(rows_per_call[0], tile) if rows_per_call[0] else None
+        node_id = (unique_id or [""])[0]
         engine = host.current().engine(
-            model[0], geometry=geometry, vae_tile=tile, unrounded=unrounded[0]
+            model[0],
+            geometry=geometry,
+            vae_tile=tile,
+            unrounded=unrounded[0],
+            devices=devices[0],
+            node_id=node_id,
         )
         requests = [engine.with_size(request) for request in batch.requests]
         rows = [
@@ -222,7 +237,7 @@ class BatchGenerate(BatchNode):
             unrounded=unrounded[0],
             skips=on_error[0] == "skip",
             title=batch.title,
-            node_id=(unique_id or [""])[0],
+            node_id=node_id,
         )
 
 

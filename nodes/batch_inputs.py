@@ -8,6 +8,7 @@ from ..core.samplers.spacings import SPACINGS
 from ..core.samplers.table import SAMPLERS
 from ..host.rendering import ON_ERROR
 from ..host.types import MODEL, PROMPTS, SEEDS, Inputs
+from ..host.workers import DEVICES
 
 
 def batch_inputs() -> Inputs:
@@ -173,6 +174,15 @@ def batch_inputs() -> Inputs:
                     "tooltip": "Latents to start from in place of images, one a prompt or one for "
                     "all: of VAE Encode, KSampler or another Batch Generate. Those of Empty Latent "
                     "Image say the size alone, whatever the strength: text to image."
+                },
+            ),
+            "devices": (
+                list(DEVICES),
+                {
+                    "advanced": True,
+                    "tooltip": "Where images are made. one: on ComfyUI's own device. all: on "
+                    "every GPU of this machine, or of a cluster that the server names; needs "
+                    "Ray. The images are the same.",
                 },
             ),
         },

@@ -17,7 +17,7 @@ from batch_sdxl.core.errors import BatchSDXLError
 from batch_sdxl.core.numerics import Geometry
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
 from batch_sdxl.core.prompts.prompt_list import parse_prompts
-from batch_sdxl.host import host
+from batch_sdxl.host import host, workers
 from batch_sdxl.host.comfyui.host import not_there
 from batch_sdxl.tests.records import make_record
 from PIL import Image
@@ -159,6 +159,12 @@ def no_memory(folders: Folders) -> None:
     )
     with telling_of_images(card, Geometry(8), 1024, 1024):
         raise RuntimeError("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has ...")
+
+
+def no_ray(folders: Folders) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "find_spec", lambda name: None)
+        workers.check_ray()
 
 
 def save(
@@ -307,6 +313,7 @@ MISTAKES: dict[str, list[Callable[[Folders], object]]] = {
         lambda at: generate(at, rows_per_call=3),
         lambda at: generate(at, vae_tile=64),
         no_memory,
+        no_ray,
     ],
     "SaveImageBatch": [
         lambda at: save(count=8, rows=2),

@@ -26,7 +26,13 @@ from .run import Listener, Run, chunks_of, clip_skips
 
 
 class Engine:
-    """Makes images of requests; each one's bits depend on its request, model and numerics only."""
+    """Makes images of requests; each one's bits depend on its request, model and numerics only.
+
+    Attributes:
+        is_elsewhere: whether others compute for it, so that its model is not needed here.
+    """
+
+    is_elsewhere = False
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.errors import ModelNotFound
+from ...core.errors import InvalidWorkflow, ModelNotFound
 from ...core.store.chosen import chosen_store
 from ...core.store.store import ImageStore
 from ...core.user_cache import user_cache
@@ -15,6 +15,7 @@ from ...core.wording import meant
 from ...host.base import EXAMPLES, Host, ProgressDisplay
 from ...host.paths import input_roots
 from ...host.roots import resolve
+from ...host.workers import ALL, check_ray
 from .bar import Bar
 from .stopping import Stopping
 
@@ -31,6 +32,9 @@ class HeadlessHost(Host):
 
     A workflow may come from a stranger: its models, LoRAs and VAEs lie in those folders too, and
     nothing is downloaded for it unless a person says so.
+
+    Attributes:
+        cluster: whose workers make the images; None for this process.
     """
 
     def __init__(
@@ -45,7 +49,6 @@ class HeadlessHost(Host):
         stores: bool = True,
         anew: bool = False,
         stopping: Stopping | None = None,
-        cluster: RayCluster | None = None,
     ) -> None:
         """Name the folders.
 
@@ -59,8 +62,8 @@ class HeadlessHost(Host):
             stores: whether finished images are kept for later runs.
             anew: whether files are written once more that are there already.
             stopping: knows whether the person wants the run to end; None for nobody.
-            cluster: whose workers make the images; None for this process.
         """
+        self.cluster: RayCluster | None = None
         self._folders = folders
         self._allowed = allowed
         self._output = output
@@ -70,7 +73,6 @@ class HeadlessHost(Host):
         self._stores = stores
         self._anew = anew
         self._stopping = stopping
-        self._cluster = cluster
 
     def input_folders(self) -> list[Path]:
         """The given folders, the working directory, the pack's examples, the allowed folders."""
@@ -85,7 +87,9 @@ class HeadlessHost(Host):
         return users_store() if self._stores else None
 
     @contextmanager
-    def holding(self, model: Model | Backend, memory: int) -> Iterator[None]:
+    def holding(
+        self, model: Model | Backend, memory: int, *, elsewhere: bool = False
+    ) -> Iterator[None]:
         """The time in which the first request to stop waits for the images that are nearly done."""
         with self._stopping.holding_on() if self._stopping else nullcontext():
             yield
@@ -101,7 +105,7 @@ class HeadlessHost(Host):
 
     def placement(self) -> dict[str, Any]:
         """That of the cluster, if there is one."""
-        return super().placement() if self._cluster is None else self._cluster.placement()
+        return super().placement() if self.cluster is None else self.cluster.placement()
 
     def engine(
         self,
@@ -110,10 +114,37 @@ class HeadlessHost(Host):
         geometry: Geometry | None,
         vae_tile: int | None,
         unrounded: bool,
+        devices: str,
+        node_id: str,
     ) -> Engine:
-        """That of the cluster, if there is one."""
-        make = super().engine if self._cluster is None else self._cluster.engine
-        return make(model, geometry=geometry, vae_tile=vae_tile, unrounded=unrounded)
+        """That of the cluster, if there is one.
+
+        Raises:
+            InvalidWorkflow: the node asks for one, but could not say so before the run.
+        """
+        how: dict[str, Any] = {
+            "geometry": geometry,
+            "vae_tile": vae_tile,
+            "unrounded": unrounded,
+        }
+        if self.cluster is not None:
+            return self.cluster.engine(model, **how)
+        if devices == ALL:
+            raise InvalidWorkflow(
+                "`devices` all as a value of Batch Generate",
+                "one that is wired in, when the model was loaded",
+                "Choose it in the node, or add --ray.",
+            )
+        return super().engine(model, **how, devices=devices, node_id=node_id)
+
+    def check_devices(self, devices: str) -> None:
+        """All that are there take Ray; `Session` starts it.
+
+        Raises:
+            MissingPackage: it is not installed.
+        """
+        if devices == ALL:
+            check_ray()
 
     def completes_files(self) -> bool:
         """Unless another set was asked for."""

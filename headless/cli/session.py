@@ -17,6 +17,7 @@ from ...core.errors import OutOfMemory
 from ...core.saving.room import check_folder
 from ...core.wording import counted
 from ...host import host
+from ...host.workers import ALL
 from ..graph.catalog import Catalog, foreign, installed
 from ..graph.check import Plan, check
 from ..graph.convert import convert
@@ -30,7 +31,7 @@ from .ladder import easier
 from .stopping import Stopping
 
 if TYPE_CHECKING:
-    from ...cluster.cluster import Options, RayCluster
+    from ...cluster.cluster import Options
 
 
 class Session:
@@ -81,9 +82,9 @@ class Session:
         """Take charge."""
         check_folder(self._output)
         self._bar = self._stack.enter_context(Bar(Console(stderr=True)))
-        stopping = Stopping(self.tell)
-        self._stack.enter_context(stopping.catching())
-        own = HeadlessHost(
+        self._stopping = Stopping(self.tell)
+        self._stack.enter_context(self._stopping.catching())
+        self._host = HeadlessHost(
             self._folders,
             self._output,
             self._bar,
@@ -92,10 +93,11 @@ class Session:
             download=self._download,
             stores=self._stores,
             anew=self._anew,
-            stopping=stopping,
-            cluster=self._cluster(stopping),
+            stopping=self._stopping,
         )
-        self._stack.enter_context(host.use(own))
+        self._stack.enter_context(host.use(self._host))
+        if self._ray is not None:
+            self._start(self._ray)
         return self
 
     def __exit__(
@@ -109,12 +111,11 @@ class Session:
         if error is not None and self._running is not None:
             leave(error, self._left(len(self._running.written())))
 
-    def _cluster(self, stopping: Stopping) -> RayCluster | None:
-        if self._ray is None:
-            return None
+    def _start(self, ray: Options) -> None:
         from ...cluster.cluster import RayCluster
 
-        return self._stack.enter_context(RayCluster(self._ray, self.tell, stopping.check))
+        cluster = RayCluster(ray, self.tell, self._stopping.check)
+        self._host.cluster = self._stack.enter_context(cluster)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -151,6 +152,10 @@ class Session:
             if plan.left_out:
                 told = foreign(plan.left_out)
                 self.tell(f"Left out, as nothing that is saved needs them: {told}.")
+            if self._host.cluster is None and _wants_all(plan):
+                from ...cluster.cluster import Options
+
+                self._start(Options())
             running = self._run(converted.graph, plan)
         files = report.saved(running.shown, self._output)
         if self._as_json:
@@ -188,3 +193,8 @@ class Session:
                 "rows per call; what it makes then may differ, and its files say so."
             )
         return found
+
+
+def _wants_all(plan: Plan) -> bool:
+    """Whether a node of the graph asks for all devices."""
+    return any(plan.graph.nodes[one].inputs.get("devices") == ALL for one in plan.order)

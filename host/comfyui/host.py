@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...core.engine.progress import Pace
 from ...core.errors import BatchSDXLError, ModelNotFound, OutOfMemory
@@ -16,11 +16,14 @@ from ...core.whole_files import write_beside
 from ...core.wording import meant
 from ..base import EXAMPLES, Host, ProgressDisplay
 from ..roots import resolve
+from ..workers import ALL, Workers
 from .progress import ComfyProgress, check_cancelled, send_text
 
 if TYPE_CHECKING:
     from ...core.engine.backend import Backend
+    from ...core.engine.engine import Engine
     from ...core.models.model import Model
+    from ...core.numerics import Geometry
     from ...core.store.store import ImageStore
     from ..gallery import GalleryFolders
 
@@ -41,7 +44,13 @@ _SECRET = secrets.token_hex(16)
 
 
 class ComfyHost(Host):
-    """ComfyUI's folders, device, progress bar and Cancel."""
+    """ComfyUI's folders, device, progress bar and Cancel.
+
+    Attributes:
+        workers: for what is to be made on all devices; they live as long as the server.
+    """
+
+    workers: ClassVar[Workers | None] = None
 
     def input_folders(self) -> list[Path]:
         """ComfyUI's input folder, then the pack's examples."""
@@ -194,15 +203,54 @@ class ComfyHost(Host):
 
         return ComfyModel(model, clip, vae, name, unpromised=unpromised)
 
+    def engine(
+        self,
+        model: Model | Backend,
+        *,
+        geometry: Geometry | None,
+        vae_tile: int | None,
+        unrounded: bool,
+        devices: str,
+        node_id: str,
+    ) -> Engine:
+        """That of the workers, where all devices are asked for."""
+        how: dict[str, Any] = {
+            "geometry": geometry,
+            "vae_tile": vae_tile,
+            "unrounded": unrounded,
+        }
+        if devices == ALL and self.workers is not None:
+            return self.workers.engine(
+                model, **how, tell=lambda text: self.tell(text, node_id), check=check_cancelled
+            )
+        return super().engine(model, **how, devices=devices, node_id=node_id)
+
+    def check_devices(self, devices: str) -> None:
+        """All that are there take workers.
+
+        Raises:
+            BatchSDXLError: they cannot be had.
+        """
+        if devices == ALL and self.workers is not None:
+            self.workers.check()
+        else:
+            super().check_devices(devices)
+
     @contextmanager
-    def holding(self, model: Model | Backend, memory: int) -> Iterator[None]:
+    def holding(
+        self, model: Model | Backend, memory: int, *, elsewhere: bool = False
+    ) -> Iterator[None]:
         """As one of the models that ComfyUI moves; nothing of ComfyUI's runs within the block."""
         from ...core.models.model import Model
-        from .memory import hold, release
+        from .memory import hold, hold_for, release
         from .own_models.model import ComfyModel
 
         try:
-            if isinstance(model, Model):
+            if elsewhere:
+                assert self.workers is not None
+                assert isinstance(model, Model)
+                hold_for(self.workers, model, memory)
+            elif isinstance(model, Model):
                 hold(model, memory)
             elif isinstance(model, ComfyModel):  # ComfyUI's already
                 model.reserve(memory)

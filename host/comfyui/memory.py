@@ -11,6 +11,7 @@ from ...core.out_of_memory import telling
 
 if TYPE_CHECKING:
     from ...core.models.model import Model
+    from ..workers import Workers
 
 
 class _Parts(torch.nn.Module):
@@ -34,8 +35,15 @@ class BatchSDXLVAE(_Parts):
     """The VAE."""
 
 
+class BatchSDXLWorkers(torch.nn.Module):
+    """What a worker has on ComfyUI's device: another process's weights, of which none are here."""
+
+
 #: ComfyUI forgets a patcher that nobody holds. They live as long as their model.
 _patchers: WeakKeyDictionary[Model, tuple[Any, ...]] = WeakKeyDictionary()
+
+#: The digest of the workers' model, and the patcher that stands for it.
+_of_workers: tuple[str, Any] = "", None
 
 
 def hold(model: Model, memory: int) -> None:
@@ -83,6 +91,42 @@ def _keep(model: Model) -> None:
         patcher = loaded.model
         if patcher is not None and isinstance(patcher.model, _Parts):
             loaded.batch_sdxl = model if patcher in _patchers[model] else None
+
+
+def hold_for(workers: Workers, model: Model, memory: int) -> None:
+    """Have room on ComfyUI's device for a worker there. They end when ComfyUI needs it.
+
+    Args:
+        workers: whom ComfyUI ends where it would move a model.
+        model: that they have.
+        memory: bytes to have free beside its weights.
+    """
+    global _of_workers
+    import comfy.model_management as manager
+    from comfy.model_patcher import ModelPatcher
+    from comfy.patcher_extension import CallbacksMP
+
+    digest, patcher = _of_workers
+    if digest == model.digest and any(
+        loaded.model is patcher for loaded in manager.current_loaded_models
+    ):
+        return
+
+    def detached(_patcher: Any, unpatch_all: bool) -> None:
+        if unpatch_all:  # else it is only told of once more
+            workers.close()
+
+    size = sum(map(_bytes, (model.unet, *model.text_encoders, model.vae)))
+    patcher = ModelPatcher(
+        BatchSDXLWorkers(),
+        load_device=model.device,
+        offload_device=manager.unet_offload_device(),
+        size=size,
+    )
+    patcher.add_callback(CallbacksMP.ON_DETACH, detached)
+    _of_workers = model.digest, patcher  # ComfyUI forgets the one of another model
+    manager.load_models_gpu([patcher], memory_required=memory, force_full_load=True)
+    patcher.model.model_loaded_weight_memory = size
 
 
 def release(model: object) -> None:

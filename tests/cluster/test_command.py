@@ -15,9 +15,12 @@ import torch
 ray = pytest.importorskip("ray")
 
 from batch_sdxl.cluster.cluster import Options, RayCluster
+from batch_sdxl.cluster.standing import StandingWorkers
 from batch_sdxl.core import ImageRequest, load_model
+from batch_sdxl.core.errors import InvalidRequest
 from batch_sdxl.core.store.chosen import FOLDER
 from batch_sdxl.headless.cli.main import main
+from batch_sdxl.tests.cluster.conftest import told_of
 from batch_sdxl.tests.cluster.faulty import Faulty, inject, notes
 
 COUNT = 24
@@ -28,6 +31,40 @@ PROCESS = (
 )
 PLAIN = ("generate", "--prompts", "a red circle", "--seeds", f"1..{COUNT}", "--steps", "8")
 COMMAND = [*PLAIN, "--combine", "product", "--width", "64", "--height", "64"]
+
+#: Three runs of one process; before the last, the head of its cluster is killed.
+STANDING = """
+import json, os, signal, sys
+from pathlib import Path
+
+os.environ.update(BATCH_SDXL_RAY_WORKERS="1", BATCH_SDXL_RAY_CPUS="1")
+from batch_sdxl.cluster import head
+from batch_sdxl.cluster.standing import StandingWorkers
+from batch_sdxl.core import ImageRequest, load_model
+
+workers, model = StandingWorkers(), load_model(sys.argv[1], device="cpu", dtype="fp32")
+
+
+def run():
+    told = []
+    engine = workers.engine(
+        model, geometry=None, vae_tile=None, unrounded=False, tell=told.append, check=lambda: None
+    )
+    requests = [ImageRequest(prompt="p", seed=seed, num_inference_steps=2) for seed in range(2)]
+    made = {image.index: image.pixels.sum().item() for image in engine.generate(requests)}
+    print(json.dumps({"told": told, "images": made}), flush=True)
+
+
+run()
+run()
+for task in Path("/proc/self/task").iterdir():
+    for child in (task / "children").read_text().split():
+        if b"gcs_server" in Path("/proc", child, "cmdline").read_bytes():
+            os.kill(int(child), signal.SIGKILL)
+head.LOST = 3.0
+run()
+workers._cluster.__exit__(None, None, None)
+"""
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
@@ -76,6 +113,39 @@ def test_the_cluster_is_asked_for_by_name(capsys: pytest.CaptureFixture[str]) ->
         main([*COMMAND, "--ray", "--ray-workers", "0"])
 
 
+def test_a_node_may_ask_for_all_devices(local_ray: None, tmp_path: Path, capsys: Any) -> None:
+    nodes: dict[str, tuple[str, dict[str, Any]]] = {
+        "1": ("LoadSDXL", {"model_name": "demo", "dtype": "fp32"}),
+        "2": ("PromptList", {"text": "a red circle", "negative_prompt": ""}),
+        "3": ("SeedList", {"seeds": "1"}),
+        "4": ("BatchGenerate", {"model": ["1", 0], "prompts": ["2", 0], "seeds": ["3", 0]}),
+        "5": ("SaveImageBatch", {"images": ["4", 0], "rows": ["4", 1], "filename_prefix": "a"}),
+    }
+    values = {"width": 64, "height": 64, "steps": 2, "cfg": 3.0, "strength": 1.0, "combine": "zip"}
+    nodes["4"][1].update(values, sampler_name="euler", scheduler="normal", devices="all")
+    graph = {
+        key: {"class_type": f"BatchSDXL_{name}", "inputs": inputs}
+        for key, (name, inputs) in nodes.items()
+    }
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+    command = ["run", str(tmp_path / "graph.json"), "--output", str(tmp_path / "out"), "--no-store"]
+    assert main(command) == 0
+    assert "1 image, " in (said := capsys.readouterr().err)
+    assert "by 1 worker: worker 1 on" in said
+    assert len(files(tmp_path / "out")) == 1
+
+
+def test_standing_workers_are_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = StandingWorkers()
+    how: Any = {"geometry": None, "vae_tile": None, "unrounded": False}
+    with pytest.raises(InvalidRequest, match="one of another program, object"):
+        workers.engine(object(), **how, tell=print, check=print)  # type: ignore[arg-type]
+    workers.check()
+    monkeypatch.setenv("BATCH_SDXL_RAY_CPUS", "0")
+    with pytest.raises(InvalidRequest, match="a number from 1 in BATCH_SDXL_RAY_CPUS, got '0'"):
+        workers.check()
+
+
 def test_a_model_needs_no_memory_here(local_ray: None, tiny_folder: Path) -> None:
     with RayCluster(Options(workers=1, cpus=1), print) as cluster:
         model = load_model(tiny_folder, **cluster.placement())
@@ -103,7 +173,7 @@ def test_machines_come_and_go(
             many = requests * 6
             for image in engine.generate(many):
                 assert image.index not in made
-                made[image.index] = image.pixels.tobytes(), image.record.to_json()
+                made[image.index] = told_of(image)
                 if second is None:
                     second = nodes.add_node(num_cpus=1, object_store_memory=80 * 10**6)
                 elif not left and {n for n, what, *_ in notes() if what == "made"} == {1, 2}:
@@ -124,3 +194,21 @@ def test_a_cluster_that_does_not_answer_is_told_at_once(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
     assert ended.returncode == 1
     assert f"Expected: a Ray cluster at {address}" in ended.stderr
+
+
+def test_standing_workers_stay_and_outlive_the_loss_of_their_cluster(
+    tmp_path: Path, tiny_folder: Path
+) -> None:
+    script = tmp_path / "standing.py"
+    script.write_text(STANDING)
+    ended = subprocess.run(
+        [sys.executable, str(script), str(tiny_folder)],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    first, second, anew = (json.loads(line) for line in ended.stdout.splitlines())
+    assert first["told"][0] == anew["told"][0] == "Ray starts."
+    assert not any("Ray starts" in line or "loads" in line for line in second["told"])
+    assert first["images"] == second["images"] == anew["images"]

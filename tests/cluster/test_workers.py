@@ -34,6 +34,14 @@ def test_two_workers_give_the_images_of_one_process(
     assert shared.says("by 2 workers")
 
 
+def test_workers_say_how_far_they_are_while_an_image_is_under_way(shared: "Run") -> None:
+    request = ImageRequest(prompt="p", seed=1, num_inference_steps=150, height=64)
+    seen: list[int] = []
+    shared.make([request], on_step=lambda progress: seen.append(progress.steps))
+    assert seen == sorted(seen)
+    assert any(0 < steps < 150 for steps in seen)
+
+
 def test_input_images_are_sent_once(shared: "Run", monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.linspace(0, 1, 64 * 64 * 3, dtype=np.float32).reshape(64, 64, 3)
     requests = [
@@ -110,7 +118,7 @@ def test_a_run_that_is_given_up_ends_its_work(shared: "Run", requests: list[Imag
     images.close()
     before = len(notes())
     crew: Any = shared.engine._cluster.crew(shared.engine.model)
-    assert not any(hand.pieces for hand in crew._hands.values())
+    assert not any(hand.pieces for hand in crew._hands)
     assert len(notes()) == before
 
 

@@ -1,0 +1,64 @@
+"""Workers that make images on more than the host's own device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol
+
+from ..core.errors import MissingPackage
+
+if TYPE_CHECKING:
+    from ..core.engine.backend import Backend
+    from ..core.engine.engine import Engine
+    from ..core.models.model import Model
+    from ..core.numerics import Geometry
+
+#: Where images are made: on the host's own device, or by workers on all that there are.
+ONE, ALL = DEVICES = ("one", "all")
+
+
+class Workers(Protocol):
+    """What a host asks of workers that stay from run to run."""
+
+    def check(self) -> None:
+        """See that they could be had.
+
+        Raises:
+            BatchSDXLError: something is missing, or set wrongly.
+        """
+
+    def engine(
+        self,
+        model: Model | Backend,
+        *,
+        geometry: Geometry | None,
+        vae_tile: int | None,
+        unrounded: bool,
+        tell: Callable[[str], None],
+        check: Callable[[], None],
+    ) -> Engine:
+        """An engine whose images they make.
+
+        Args:
+            model: as of `Host.engine`.
+            geometry: likewise.
+            vae_tile: likewise.
+            unrounded: likewise.
+            tell: says a line to the person.
+            check: stops the run if the person asked for it.
+        """
+
+    def close(self) -> None:
+        """End them, so that their devices are free; a later run starts others."""
+
+
+def check_ray() -> None:
+    """See that Ray is installed; it is not imported.
+
+    Raises:
+        MissingPackage: it is not.
+    """
+    if find_spec("ray") is None:
+        # Without quotes, which ComfyUI would be shown others for.
+        raise MissingPackage("the package ray", "none", "Install it: pip install batch-sdxl[ray]")
