@@ -40,7 +40,7 @@ def comfy_run(server: Any, file: Path, home: Path) -> list[Path]:
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout.splitlines()[-1])["data"]
     files: list[Path] = server.files(server.get(f"/history/{told['prompt_id']}")[told["prompt_id"]])
-    return sorted(files)
+    return sorted(file for file in files if "temp" not in file.parts)  # without previews
 
 
 def pixels(files: list[Path]) -> list[Any]:
