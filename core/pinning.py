@@ -17,16 +17,70 @@ _turn = threading.RLock()
 
 _CPU = torch.device("cpu")
 
-#: Operations that multiply numbers of fp32, and may do so in less.
-_MATMUL = (("mkldnn", "matmul"), ("mkldnn", "conv"), ("cuda", "matmul"))
-_CUDNN = (("cuda", "conv"), ("cuda", "rnn"))
-_PRODUCTS = _MATMUL + _CUDNN
-
 
 class _Setting(NamedTuple):
     read: Callable[[], Any]
     write: Callable[[Any], Any]
     value: Any
+
+
+class _Products(NamedTuple):
+    """How products of fp32 are made, which may be in less.
+
+    Torch has one word for several libraries, and since 2.9 one for each operation of each, which
+    the first sets too. Neither can be put back without the other.
+    """
+
+    read_word: Callable[[], Any]
+    write_word: Callable[[Any], Any]
+    exact_word: Any
+    operations: tuple[tuple[str, str], ...]
+
+    @property
+    def exact(self) -> tuple[Any, ...]:
+        """The words of products made in no less."""
+        return (self.exact_word, *("ieee" for _ in self.operations))
+
+    def read(self) -> tuple[Any, ...]:
+        """The one word, then those of the operations."""
+        try:
+            word = self.read_word()
+        except RuntimeError:  # one word can't say what the operations' own do
+            word = None
+        own = (torch._C._get_fp32_precision_getter(*operation) for operation in self.operations)
+        return word, *own
+
+    def write(self, words: tuple[Any, ...]) -> None:
+        """Put back what was read."""
+        if words[0] is not None:
+            self.write_word(words[0])
+        for operation, word in zip(self.operations, words[1:], strict=True):
+            torch._C._set_fp32_precision_setter(*operation, word)
+
+    def setting(self) -> _Setting:
+        """That they are made in no less."""
+
+        def read() -> tuple[Any, ...]:
+            word, *own = found = self.read()
+            is_exact = word in (self.exact_word, None) and all(w in ("ieee", "none") for w in own)
+            return self.exact if is_exact else found
+
+        return _Setting(read, self.write, self.exact)
+
+
+_HAS_WORDS = hasattr(torch._C, "_get_fp32_precision_getter")
+_MATMUL = _Products(
+    torch.get_float32_matmul_precision,
+    torch.set_float32_matmul_precision,
+    "highest",
+    (("mkldnn", "matmul"), ("mkldnn", "conv"), ("cuda", "matmul")) if _HAS_WORDS else (),
+)
+_CUDNN = _Products(
+    torch._C._get_cudnn_allow_tf32,
+    torch._C._set_cudnn_allow_tf32,
+    False,
+    (("cuda", "conv"), ("cuda", "rnn")) if _HAS_WORDS else (),
+)
 
 
 @contextmanager
@@ -61,19 +115,15 @@ def tf32() -> Iterator[None]:
     That is with ten bits behind the point, as fp16 has, and in a fraction of the time. Nothing may
     be `pinned` within.
     """
+    before = [(products, products.read()) for products in (_MATMUL, _CUDNN)]
     try:
-        _multiply(exactly=False)
+        for products, word in ((_MATMUL, "high"), (_CUDNN, True)):
+            own = ("tf32" if kind == "cuda" else "ieee" for kind, _ in products.operations)
+            products.write((word, *own))
         yield
     finally:
-        _multiply(exactly=True)
-
-
-def _multiply(*, exactly: bool) -> None:
-    torch.set_float32_matmul_precision("highest" if exactly else "high")
-    torch._C._set_cudnn_allow_tf32(not exactly)
-    for operation in _PRODUCTS if hasattr(torch._C, "_set_fp32_precision_setter") else ():
-        coarse = operation[0] == "cuda" and not exactly
-        torch._C._set_fp32_precision_setter(*operation, "tf32" if coarse else "ieee")
+        for products, words in before:
+            products.write(words)
 
 
 def _is_elsewhere() -> bool:
@@ -105,12 +155,7 @@ def _general() -> Iterator[_Setting]:
     yield from _attribute(backends.mkldnn, "enabled", True)
     yield from _attribute(backends.mkldnn, "deterministic", False)
     yield _Setting(torch._C._get_nnpack_enabled, torch._C._set_nnpack_enabled, True)
-    yield _exact_products(
-        torch.get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-        "highest",
-        *_MATMUL,
-    )
+    yield _MATMUL.setting()
     yield _Setting(cuda.flash_sdp_enabled, cuda.enable_flash_sdp, True)
     yield _Setting(cuda.math_sdp_enabled, cuda.enable_math_sdp, True)
     yield _Setting(cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, True)
@@ -136,12 +181,7 @@ def _cuda() -> Iterator[_Setting]:
     yield from _attribute(cudnn, "enabled", True)
     yield from _attribute(cudnn, "benchmark", False)
     yield from _attribute(cudnn, "deterministic", True)
-    yield _exact_products(
-        torch._C._get_cudnn_allow_tf32,
-        torch._C._set_cudnn_allow_tf32,
-        False,
-        *_CUDNN,
-    )
+    yield _CUDNN.setting()
     yield from _attribute(cuda.matmul, "allow_fp16_accumulation", False)
     yield _reduction("allow_fp16_reduced_precision_reduction")
     yield _reduction("allow_bf16_reduced_precision_reduction")
@@ -166,38 +206,6 @@ def _autocast(kind: str) -> Iterator[_Setting]:
     yield _Setting(
         partial(torch.is_autocast_enabled, kind), partial(torch.set_autocast_enabled, kind), False
     )
-
-
-def _exact_products(
-    read_word: Callable[[], Any],
-    write_word: Callable[[Any], Any],
-    exact_word: Any,
-    *operations: tuple[str, str],
-) -> _Setting:
-    """That products of fp32 are made in no less.
-
-    Torch has one word for several libraries, and since 2.9 one for each operation of each, which
-    the first sets too. Neither can be put back without the other.
-    """
-    own = operations if hasattr(torch._C, "_get_fp32_precision_getter") else ()
-    exact = (exact_word, *("ieee" for _ in own))
-
-    def read() -> tuple[Any, ...]:
-        try:
-            word = read_word()
-        except RuntimeError:  # one word can't say what the operations' own do
-            word = None
-        found = [torch._C._get_fp32_precision_getter(*operation) for operation in own]
-        is_exact = word in (exact_word, None) and all(each in ("ieee", "none") for each in found)
-        return exact if is_exact else (word, *found)
-
-    def write(words: tuple[Any, ...]) -> None:
-        if words[0] is not None:
-            write_word(words[0])
-        for operation, word in zip(own, words[1:], strict=True):
-            torch._C._set_fp32_precision_setter(*operation, word)
-
-    return _Setting(read, write, exact)
 
 
 #: The smallest number of Python's that is not denormal.

@@ -110,15 +110,24 @@ def bits(engine: Engine) -> list[tuple[str, bytes]]:
     return [(image.record.identity, image.decoded.numpy().tobytes()) for image in images]
 
 
+OPERATIONS = [(kind, name) for kind in ("cuda", "mkldnn") for name in ("conv", "rnn", "matmul")]
+
+
+def precisions() -> list[Any]:
+    """Torch's words for precisions, those of the operations last."""
+    words = [torch.get_float32_matmul_precision(), torch._C._get_cudnn_allow_tf32()]
+    own = [torch._C._get_fp32_precision_getter(*operation) for operation in OPERATIONS]
+    return [*words, *own]
+
+
 @pytest.fixture(autouse=True)
 def _precisions() -> Iterator[None]:
     """Torch's old words for precisions leave its new ones other than they were."""
-    operations = [(kind, name) for kind in ("cuda", "mkldnn") for name in ("conv", "rnn", "matmul")]
-    word = torch._C._get_cudnn_allow_tf32()
-    before = [torch._C._get_fp32_precision_getter(*operation) for operation in operations]
+    product, convolution, *before = precisions()
     yield
-    torch._C._set_cudnn_allow_tf32(word)
-    for operation, own in zip(operations, before, strict=True):
+    torch.set_float32_matmul_precision(product)
+    torch._C._set_cudnn_allow_tf32(convolution)
+    for operation, own in zip(OPERATIONS, before, strict=True):
         torch._C._set_fp32_precision_setter(*operation, own)
 
 
@@ -178,6 +187,21 @@ def test_a_vae_in_fp32_beside_half_precision_takes_tf32_on_cuda_and_says_so(
     with vae_products(cpu, dtype, vae_dtype):
         assert coarse() != [True, True]
     assert fingerprint(cpu, dtype, vae_dtype, Geometry(8), "sdpa")["vae_dtype"] != "tf32"
+
+
+@pytest.mark.parametrize("word", ["highest", "high"])
+def test_settings_stay_where_a_vae_takes_tf32(word: str) -> None:
+    torch.set_float32_matmul_precision(word)
+    for kind in ("cuda", "mkldnn"):  # as of a program that has set none
+        torch._C._set_fp32_precision_setter(kind, "matmul", "none")
+    gpu = torch.device("cuda")
+    before = precisions()
+    with pinned(gpu), vae_products(gpu, torch.float16, torch.float32):
+        assert coarse() == [True, True]
+    assert precisions() == before
+    with pytest.raises(KeyError), pinned(gpu), vae_products(gpu, torch.float16, torch.float32):
+        raise KeyError
+    assert precisions() == before
 
 
 def test_what_libraries_read_of_the_environment_is_in_the_identity(
