@@ -1,15 +1,26 @@
 """What a GPU is given and when, seen without one."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
-from batch_sdxl.core import Engine, GeneratedImage, Geometry, ImageRequest, load_model, pinning
+from batch_sdxl.core import (
+    Engine,
+    GeneratedImage,
+    Geometry,
+    ImageRequest,
+    Model,
+    load_model,
+    pinning,
+)
 from batch_sdxl.core.engine import run as engine_run
 from batch_sdxl.core.engine.denoiser import Denoiser
 from batch_sdxl.core.engine.diffusers_backend import DiffusersBackend
+from batch_sdxl.core.engine.generated_image import Decoded
 from batch_sdxl.core.engine.run import Listener, Run
 
 REQUEST = ImageRequest(prompt="a red circle", seed=1, num_inference_steps=3, width=64, height=64)
@@ -69,15 +80,31 @@ def test_images_are_handed_out_beside_the_next_call(
     assert first > 2 * 4, "the next call was made before the first was handed out"
 
 
-def test_what_was_finished_is_handed_out_when_a_run_is_stopped(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [KeyError, KeyboardInterrupt])
+def test_what_was_finished_is_handed_out_whenever_a_run_is_stopped(
+    kind: type[BaseException], tiny: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(progress: Any) -> None:
-        if progress.steps == 2:
-            raise KeyError("stop")
+    engine = Engine(tiny, geometry=Geometry(4))  # images join while others are on their way
+    finished: list[int] = []
+
+    class Noted(Decoded):
+        def __init__(self, backend: Any, lane: Any, *others: Any) -> None:
+            super().__init__(backend, lane, *others)
+            finished.append(lane.index)
 
     monkeypatch.setattr(engine_run, "works_beside", lambda device: True)
-    images = engine.generate([replace(REQUEST, num_inference_steps=2)], on_step=stop)
-    assert next(images).index == 0
-    with pytest.raises(KeyError):
-        next(images)
+    monkeypatch.setattr(engine_run, "Decoded", Noted)
+    requests = [replace(REQUEST, seed=n, num_inference_steps=1 + n % 2) for n in range(5)]
+    told = count(1)
+    list(engine.generate(requests, on_step=lambda progress: next(told)))
+    for last in range(1, next(told)):
+        finished.clear()
+        told, handed = count(1), []
+
+        def stop(_: Any, told: Iterator[int] = told, last: int = last) -> None:
+            if next(told) == last:
+                raise kind
+
+        with pytest.raises(kind):
+            handed.extend(image.index for image in engine.generate(requests, on_step=stop))
+        assert handed == finished

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -73,34 +73,39 @@ class Run:
         """
         queue = deque(requests)
         device = self._backend.device
+        ready: deque[Lane | Decoded] = deque()
         waiting: list[Decoded] = []
         mark = Mark(device)
-        while queue or self._lanes or waiting:
-            self._admit(queue, progress)
-            if self._lanes:
-                progress = progress.after(self._tick(), 0, self._lanes)
-            done = [lane for lane in self._lanes if lane.is_done]
-            self._lanes = [lane for lane in self._lanes if not lane.is_done]
-            ready: list[Lane | Decoded]
-            if works_beside(device):
-                ready, waiting = [*waiting], self._decode(done)
-                last, mark = mark, Mark(device)
-                last.wait()
-            else:
-                ready = [*done]
-            try:
+        try:
+            while queue or self._lanes or waiting:
+                self._admit(queue, progress)
+                if self._lanes:
+                    progress = progress.after(self._tick(), 0, self._lanes)
+                done = [lane for lane in self._lanes if lane.is_done]
+                self._lanes = [lane for lane in self._lanes if not lane.is_done]
+                if works_beside(device):
+                    ready, waiting = deque(waiting), []
+                    waiting.extend(self._decode(done))
+                    last, mark = mark, Mark(device)
+                    last.wait()
+                else:
+                    ready = deque(done)
                 if not ready:
                     self._tell.step(progress)
                 # Handed out before anyone is asked to go on, so that Cancel does not lose it.
-                for place, each in enumerate(ready, 1):
-                    for image in self._finished([each]):
+                while ready:
+                    for image in self._finished([ready.popleft()]):
                         yield image
-                        others = [lane for lane in ready[place:] if isinstance(lane, Lane)]
+                        others = [each for each in ready if isinstance(each, Lane)]
                         progress = progress.after(0, 1, [*others, *self._lanes])
                     self._tell.step(progress)
-            except Exception:
-                yield from self._finished(waiting)
-                raise
+        except GeneratorExit:
+            raise
+        except BaseException:
+            # Those that are decoded are all but here. ComfyUI's Cancel is none of Exception.
+            yield from self._finished([each for each in ready if isinstance(each, Decoded)])
+            yield from self._finished(waiting)
+            raise
         return progress
 
     def _finished(self, parts: Sequence[Lane | Decoded]) -> Generator[GeneratedImage]:
@@ -174,21 +179,18 @@ class Run:
                 lane.advance(prediction, partial(self._backend.guide, rows))
         return len(taking)
 
-    def _decode(self, lanes: Sequence[Lane]) -> list[Decoded]:
-        """Have finished lanes decoded; those that fail are told of."""
-        decoded = []
+    def _decode(self, lanes: Iterable[Lane]) -> Iterator[Decoded]:
+        """Have finished lanes decoded, one by one; those that fail are told of."""
         for lane in lanes:
-            with pinned(self._backend.device):
-                numerics = self._describer.numerics(self._geometry)
-                record = self._describer.describe(lane.request, numerics)
-                try:
-                    tile = self._geometry.vae_tile
-                    decoded.append(Decoded(self._backend, lane, tile, record))
-                    continue
-                except FailedImage as error:
-                    failure = error
-            self._tell.failure(lane.index, failure)
-        return decoded
+            try:
+                with pinned(self._backend.device):
+                    numerics = self._describer.numerics(self._geometry)
+                    record = self._describer.describe(lane.request, numerics)
+                    decoded = Decoded(self._backend, lane, self._geometry.vae_tile, record)
+            except FailedImage as error:
+                self._tell.failure(lane.index, error)
+            else:
+                yield decoded
 
 
 def chunks_of(backend: Backend, request: SizedRequest) -> int:
