@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, load_model
+from batch_sdxl.core import Engine, Geometry, ImageRequest, Model, Progress, load_model
 from batch_sdxl.core.engine.conditions.condition import Condition
 from batch_sdxl.core.engine.conditions.size import SizeCondition
 from batch_sdxl.core.engine.conditions.text import TextCondition
@@ -15,6 +15,7 @@ from batch_sdxl.core.engine.denoiser import Denoiser, _call
 from batch_sdxl.core.engine.rows import Rows
 from batch_sdxl.core.models.row_layers import RowLinear, TokenLinear, use_row_layers
 from batch_sdxl.core.pinning import pinned
+from diffusers.models.attention_processor import AttnProcessor2_0
 
 
 @pytest.fixture
@@ -98,6 +99,24 @@ def test_where_company_of_other_lengths_matters_each_row_is_taken_alone(
         (alone,) = denoise(rows.chosen([place]), Geometry(8))
         assert torch.equal(alone, row)
     assert set(calls_of(fresh, denoise, [2])) == {2}, "those of one length still share"
+
+
+def test_another_attention_may_come_in_the_midst_of_a_run(fresh: Model) -> None:
+    engine = Engine(fresh, geometry=Geometry(8))
+    request = ImageRequest(prompt="a red circle", seed=1, num_inference_steps=3)
+    requests = [request, replace(request, prompt="a red circle, " * 30)]
+
+    def bits(**listeners: Any) -> list[bytes]:
+        images = sorted(engine.generate(requests, **listeners), key=lambda image: image.index)
+        return [image.decoded.numpy().tobytes() for image in images]
+
+    expected = bits()
+
+    def replace_it(progress: Progress) -> None:
+        if progress.steps == 2:
+            fresh.unet.set_attn_processor(AttnProcessor2_0())
+
+    assert bits(on_step=replace_it) == expected
 
 
 def test_calls_are_as_small_as_the_machine_allows(fresh: Model) -> None:

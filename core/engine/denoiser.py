@@ -54,7 +54,9 @@ class Denoiser:
         }
         if any(trial.alone for trial in trials.values()):
             return self._each_alone(rows)
-        size = _common_size(list(trials.values()), len(rows))
+        # A program may take away in the midst of a run what lengths share calls by.
+        may_share = len(kinds) == 1 or self._model.mixes_lengths
+        size = _common_size(list(trials.values()), len(rows)) if may_share else None
         if size is not None:
             return _padded_call(self._model, rows, size)
         parts = [self._small(rows.chosen(places), full) for places in kinds.values()]
