@@ -299,7 +299,8 @@ def test_trials_are_remembered_beyond_the_model(fresh: Model, tmp_path: Path) ->
     assert len(calls_of(fresh, Denoiser(fresh), [2])) > 1
     assert calls_of(fresh, Denoiser(fresh), [2]) == [2]
     (file,) = tmp_path.rglob("trials/*.json")
-    for damaged in ("", "[]", "[true, 7]", '{"a": 1}', '[false, {"x": true}]'):
+    none = '[false, {"2": false, "4": false, "6": false, "8": false}]'
+    for damaged in ("", "[]", "[true, 7]", '{"a": 1}', '[false, {"x": true}]', none):
         file.write_text(damaged)
         assert len(calls_of(fresh, Denoiser(fresh), [2])) > 1
     torch.set_num_threads(torch.get_num_threads() + 1)
