@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS
@@ -181,6 +182,19 @@ def test_empty_latents_say_the_size_alone(tiny: Model, strength: float) -> None:
 def test_what_is_no_start_is_refused(tiny: Model, latents: dict[str, Any], said: str) -> None:
     with pytest.raises(BatchSDXLError, match=said):
         generate(tiny, latents=latents)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        (torch.ones(4, 8, 8, dtype=torch.int32), "floating point numbers.*int32"),
+        (torch.ones(4, 8, 8, dtype=torch.complex64), "floating point numbers.*complex64"),
+        (np.full((4, 8, 8), 1e300), "finite numbers"),
+    ],
+)
+def test_numbers_that_fp32_has_not_are_refused(numbers: Any, said: str) -> None:
+    with pytest.raises(InvalidImage, match=said):
+        ImageRequest(prompt="a", seed=1, latents=numbers)
 
 
 def test_one_thing_is_started_from(tiny: Model) -> None:

@@ -43,7 +43,9 @@ class SourceLatents:
         if isinstance(latents, SourceLatents):
             return latents
         if hasattr(latents, "detach"):
-            latents = latents.detach().float().cpu()
+            latents = latents.detach().cpu()
+            if latents.is_floating_point():  # numpy has not all of torch's types
+                latents = latents.float()
         numbers = np.asarray(latents)
         shape, kind = numbers.shape, numbers.dtype
         if len(shape) == 4 and shape[0] == 1:
@@ -54,13 +56,14 @@ class SourceLatents:
                 f"{name or 'some'} of shape {shape} and type {kind}",
                 "Take them of an SDXL model or VAE; Empty Latent Image gives empty ones.",
             )
+        with np.errstate(over="ignore"):  # what is too large for fp32 is refused next
+            numbers = np.array(numbers, np.float32, order="C")
         if not np.isfinite(numbers).all():
             raise InvalidImage(
                 f"finite numbers in {name or 'latents to start from'}",
                 "NaN or infinite ones",
                 "Look at what made them: a VAE or UNet in fp16 may overflow; bf16 or fp32 do not.",
             )
-        numbers = np.array(numbers, np.float32, order="C")
         numbers.setflags(write=False)
         return cls(numbers, name)
 
