@@ -21,7 +21,9 @@ def collecting_later() -> Iterator[None]:
     try:
         yield
     finally:
-        # Both together count all there is as old, without going through it.
-        gc.freeze()
-        gc.unfreeze()
+        # Both together count all there is as old, without going through it. What a program has
+        # frozen stays so.
+        if not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()
         gc.enable()

@@ -31,6 +31,17 @@ def test_it_stays_off_for_a_program_that_turned_it_off() -> None:
     assert not gc.isenabled()
 
 
+def test_what_a_program_froze_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        before = gc.get_freeze_count()
+        with collecting_later():
+            pass
+        assert gc.get_freeze_count() == before
+    finally:
+        gc.unfreeze()
+
+
 def test_what_the_block_made_is_no_longer_young_and_can_still_be_found() -> None:
     class Circle:
         def __init__(self) -> None:
