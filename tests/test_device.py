@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from batch_sdxl.core import (
     Geometry,
     ImageRequest,
     Model,
+    Progress,
     load_model,
     pinning,
 )
@@ -95,14 +95,15 @@ def test_what_was_finished_is_handed_out_whenever_a_run_is_stopped(
     monkeypatch.setattr(engine_run, "works_beside", lambda device: True)
     monkeypatch.setattr(engine_run, "Decoded", Noted)
     requests = [replace(REQUEST, seed=n, num_inference_steps=1 + n % 2) for n in range(5)]
-    told = count(1)
-    list(engine.generate(requests, on_step=lambda progress: next(told)))
-    for last in range(1, next(told)):
+    told: list[Progress] = []
+    list(engine.generate(requests, on_step=told.append))
+    for last in range(len(told)):
         finished.clear()
-        told, handed = count(1), []
+        left = iter(range(last))
+        handed: list[int] = []
 
-        def stop(_: Any, told: Iterator[int] = told, last: int = last) -> None:
-            if next(told) == last:
+        def stop(_: Progress, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
                 raise kind
 
         with pytest.raises(kind):
