@@ -45,7 +45,8 @@ def from_latents(parts: Sequence[Latents], names: Sequence[str] | None) -> list[
 
 def _each(parts: Sequence[Latents]) -> list[torch.Tensor]:
     found: list[torch.Tensor] = []
-    for part in parts:
+    for given in parts:
+        part = given if isinstance(given, dict) else {"samples": given}
         if part.get("noise_mask") is not None:
             raise InvalidImage(
                 "latents without a noise_mask",

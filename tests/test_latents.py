@@ -171,6 +171,7 @@ def test_empty_latents_say_the_size_alone(tiny: Model, strength: float) -> None:
         ({"samples": torch.ones(1, 16, 8, 8)}, r"4 channels.*latents 1 of shape \(16, 8, 8\)"),
         ({"samples": torch.ones(1, 4, 1, 8, 8)}, r"a batch of latents of SDXL"),
         ({}, "a batch of latents of SDXL"),
+        (None, "a batch of latents of SDXL.*NoneType"),
         ({"samples": torch.full((2, 4, 8, 8), torch.nan)}, "finite numbers in latents 1"),
         (
             {"samples": torch.ones(1, 4, 8, 8), "noise_mask": torch.ones(1, 64, 64)},
@@ -179,7 +180,7 @@ def test_empty_latents_say_the_size_alone(tiny: Model, strength: float) -> None:
         ({"samples": torch.ones(2, 4, 8, 8)}, "2 latents"),
     ],
 )
-def test_what_is_no_start_is_refused(tiny: Model, latents: dict[str, Any], said: str) -> None:
+def test_what_is_no_start_is_refused(tiny: Model, latents: Any, said: str) -> None:
     with pytest.raises(BatchSDXLError, match=said):
         generate(tiny, latents=latents)
 
