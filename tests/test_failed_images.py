@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model
+from batch_sdxl.core import Engine, GeneratedImage, ImageRequest, Model, Progress
 from batch_sdxl.core.engine import run
 from batch_sdxl.core.errors import FailedImage
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -74,6 +74,9 @@ def test_pixels_that_are_no_numbers_are_no_black_image(
 
     monkeypatch.setattr(AutoencoderKL, "decode", spoiled)
     failed: dict[int, FailedImage] = {}
-    assert not list(engine.generate(REQUESTS, on_failure=failed.__setitem__))
+    told: list[Progress] = []
+    listeners: dict[str, Any] = {"on_failure": failed.__setitem__, "on_step": told.append}
+    assert not list(engine.generate(REQUESTS, **listeners))
     assert failed.keys() == {0, 1, 2}
+    assert told[-1].running == (), "what failed is no longer in work"
     assert "pixels" in str(failed[0])

@@ -94,10 +94,12 @@ class Run:
                     self._tell.step(progress)
                 # Handed out before anyone is asked to go on, so that Cancel does not lose it.
                 while ready:
+                    number = 0
                     for image in self._finished([ready.popleft()]):
                         yield image
-                        others = [each for each in ready if isinstance(each, Lane)]
-                        progress = progress.after(0, 1, [*others, *self._lanes])
+                        number = 1
+                    others = [each for each in ready if isinstance(each, Lane)]
+                    progress = progress.after(0, number, [*others, *self._lanes])
                     self._tell.step(progress)
         except GeneratorExit:
             raise
