@@ -111,12 +111,22 @@ def test_another_attention_may_come_in_the_midst_of_a_run(fresh: Model) -> None:
         return [image.decoded.numpy().tobytes() for image in images]
 
     expected = bits()
+    kind: type = AttnProcessor2_0
 
     def replace_it(progress: Progress) -> None:
         if progress.steps == 2:
-            fresh.unet.set_attn_processor(AttnProcessor2_0())
+            fresh.unet.set_attn_processor(kind())
 
     assert bits(on_step=replace_it) == expected
+    fresh.unet.set_attn_processor(kind())
+    made: list[int] = []
+    to_key = next(module.attn2.to_k for module in fresh.unet.modules() if hasattr(module, "attn2"))
+    hook = to_key.register_forward_hook(lambda module, args, output: made.append(len(output)))
+    assert bits() == expected
+    hook.remove()
+    assert set(made) == {1}, "of each prompt alone, though the usual attention was given anew"
+    kind = type("Another", (AttnProcessor2_0,), {})
+    assert len(bits(on_step=replace_it)) == 2
 
 
 def test_calls_are_as_small_as_the_machine_allows(fresh: Model) -> None:

@@ -123,18 +123,21 @@ def _heads(tokens: torch.Tensor, heads: int) -> torch.Tensor:
 
 
 def text_attentions(unet: Any) -> list[Any]:
-    """A UNet's attentions to prompts; those that are diffusers' usual ones understand `Texts`."""
-    from diffusers.models.attention_processor import AttnProcessor2_0
-
-    found = [m.attn2 for m in unet.modules() if getattr(m, "attn2", None) is not None]
-    for attention in found:
-        if type(attention.processor) is AttnProcessor2_0 and _is_plain(attention):
-            attention.processor = TextAttention(attention.processor)
-    return found
+    """A UNet's attentions to prompts."""
+    return [m.attn2 for m in unet.modules() if getattr(m, "attn2", None) is not None]
 
 
 def understand_texts(attentions: Sequence[Any]) -> bool:
-    """Whether all of them do now: a program may replace what computes them."""
+    """Have those that are diffusers' usual ones understand `Texts`; whether all do now.
+
+    A program may replace what computes them at any time, also by what was there at first: keys and
+    values made in company may have other bits.
+    """
+    from diffusers.models.attention_processor import AttnProcessor2_0
+
+    for attention in attentions:
+        if type(attention.processor) is AttnProcessor2_0 and _is_plain(attention):
+            attention.processor = TextAttention(attention.processor)
     return all(isinstance(each.processor, TextAttention) for each in attentions)
 
 
