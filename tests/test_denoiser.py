@@ -1,6 +1,7 @@
 """A row's bits do not depend on the others, in calls as small as the machine allows."""
 
 import copy
+import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -325,3 +326,11 @@ def test_a_broken_row_says_nothing_of_places(fresh: Model) -> None:
     broken = replace(rows, sample=torch.full_like(rows.sample, torch.nan))
     Denoiser(fresh)(broken, Geometry(8))
     assert calls_of(fresh, Denoiser(fresh), [2]) == [2]
+
+
+def test_diffusers_still_takes_the_unet_for_its_own(fresh: Model) -> None:
+    Denoiser(fresh)(some_rows(fresh, 2), Geometry(8))
+    fresh.unet.set_default_attn_processor()
+    fresh.unet.set_attn_processor(AttnProcessor2_0())
+    again = pickle.loads(pickle.dumps(fresh.unet))
+    assert again.attn_processors.keys() == fresh.unet.attn_processors.keys()

@@ -17,7 +17,6 @@ from ..models.text_attention import (
     TextMemory,
     text_attentions,
     text_bytes,
-    understand_texts,
 )
 from ..models.vae import decode, encode
 from ..numerics import package_versions
@@ -54,10 +53,15 @@ class DiffusersBackend(Backend):
         self.takes_rows_alone = model.device.type == "cpu" and model.dtype != torch.float32
         self.layers = f"{type(model.unet).__name__} {json.dumps(config, default=str)}"
 
+    def _understand_texts(self) -> bool:
+        from ..models.text_attention_layer import understand_texts
+
+        return understand_texts(self._attentions)
+
     @property
     def mixes_lengths(self) -> bool:  # type: ignore[override]
         """Whether they may now: a program may give the UNet another attention."""
-        return self.device.type == "cpu" and understand_texts(self._attentions)
+        return self.device.type == "cpu" and self._understand_texts()
 
     @property
     def vae_dtype(self) -> torch.dtype:  # type: ignore[override]
@@ -125,7 +129,7 @@ class DiffusersBackend(Backend):
     def unet(self, call: Mapping[str, Any]) -> torch.Tensor:
         """The model's own."""
         rows = call["encoder_hidden_states"]
-        known = understand_texts(self._attentions)
+        known = self._understand_texts()
         texts = self._memory.texts(rows) if known else torch.cat(rows)
         call = {**call, "encoder_hidden_states": texts}
         (output,) = self._model.unet(**call, return_dict=False)

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-#: Diffusers' and our own that call torch's function.
-_OF_TORCH = {"AttnProcessor2_0", "TextAttention"}
+#: Those of diffusers that call torch's own function.
+_OF_TORCH = {"AttnProcessor2_0"}
 
 
 def attention_of(unet: Any, vae: Any, text_encoders: Iterable[Any]) -> str:

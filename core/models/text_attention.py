@@ -6,7 +6,6 @@ from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
 #: Key and value, (R, 77 N, C) each.
@@ -85,73 +84,12 @@ class Texts:
         return own[attention]
 
 
-class TextAttention:
-    """Computes as diffusers' `AttnProcessor2_0` does, of `Texts`; of tensors, leaves it to that."""
-
-    def __init__(self, plain: Any) -> None:
-        """Stand in the place of `plain`."""
-        self._plain = plain
-
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | Texts | None = None,
-        *args: Any,
-        **named: Any,
-    ) -> torch.Tensor:
-        """(R, T, C) -> (R, T, C)."""
-        texts = encoder_hidden_states
-        if not isinstance(texts, Texts):
-            result: torch.Tensor = self._plain(attn, hidden_states, texts, *args, **named)
-            return result
-        query = _heads(attn.to_q(hidden_states), attn.heads)
-        one = len(texts.groups) == 1
-        parts = [
-            functional.scaled_dot_product_attention(
-                query if one else query[places], _heads(key, attn.heads), _heads(value, attn.heads)
-            )
-            for places, (key, value) in zip(texts.groups, texts.pairs(attn), strict=True)
-        ]
-        attended = parts[0] if one else torch.cat(parts)[texts.back]
-        return torch.as_tensor(attn.to_out[0](attended.transpose(1, 2).flatten(2)))
-
-
-def _heads(tokens: torch.Tensor, heads: int) -> torch.Tensor:
-    """(R, T, C) -> (R, heads, T, C / heads)."""
-    return tokens.view(*tokens.shape[:2], heads, -1).transpose(1, 2)
-
-
 def text_attentions(unet: Any) -> list[Any]:
     """A UNet's attentions to prompts."""
     return [m.attn2 for m in unet.modules() if getattr(m, "attn2", None) is not None]
-
-
-def understand_texts(attentions: Sequence[Any]) -> bool:
-    """Have those that are diffusers' usual ones understand `Texts`; whether all do now.
-
-    A program may replace what computes them at any time, also by what was there at first: keys and
-    values made in company may have other bits.
-    """
-    from diffusers.models.attention_processor import AttnProcessor2_0
-
-    for attention in attentions:
-        if type(attention.processor) is AttnProcessor2_0 and _is_plain(attention):
-            attention.processor = TextAttention(attention.processor)
-    return all(isinstance(each.processor, TextAttention) for each in attentions)
 
 
 def text_bytes(attentions: Sequence[Any]) -> int:
     """Of the keys and values of 77 tokens."""
     weights = [weight for each in attentions for weight in (each.to_k.weight, each.to_v.weight)]
     return sum(77 * len(weight) * weight.element_size() for weight in weights)
-
-
-def _is_plain(attention: Any) -> bool:
-    """Whether it has none of what diffusers has for other models."""
-    nothing = ("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k")
-    return (
-        not any(getattr(attention, name, None) for name in nothing)
-        and not attention.residual_connection
-        and attention.rescale_output_factor == 1
-    )
