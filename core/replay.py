@@ -206,7 +206,8 @@ class Replay:
             )
         numerics = record.numerics
         name = self._model_name or self._local(made.name)
-        model = self._load(name, numerics["dtype"], vae, tuple(made.noise.items()))
+        compiled = "compiled" in numerics
+        model = self._load(name, numerics["dtype"], compiled, vae, tuple(made.noise.items()))
         for lora in made.loras:
             path = find("loras", lora.name, lora.digest)
             # Of a file with this hash the same was left out, if anything was.
@@ -232,11 +233,17 @@ class Replay:
         return name
 
     def _load_model(
-        self, name: str, dtype: str, vae: Path | None, noise: tuple[tuple[str, Any], ...]
+        self,
+        name: str,
+        dtype: str,
+        compiled: bool,
+        vae: Path | None,
+        noise: tuple[tuple[str, Any], ...],
     ) -> Model:
         return load_model(
             DEMO if name == DEMO else self._places.model_path(name),
             dtype=getattr(torch, dtype),
+            compiled=compiled,
             vae=vae,
             tokenizer_folders=self._places.tokenizer_folders(),
             **dict(noise),

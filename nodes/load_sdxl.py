@@ -87,6 +87,16 @@ class LoadSDXL(BatchNode):
                         "than 10 GB. The images are the same.",
                     },
                 ),
+                "compile": (
+                    "BOOLEAN",
+                    {
+                        "default": False,
+                        "advanced": True,
+                        "tooltip": "Have torch compile the UNet: minutes once for each size of "
+                        "images and length of prompts, then faster. Other bits than without. Pays "
+                        "for many images of few sizes; not together with offload.",
+                    },
+                ),
             },
         }
 
@@ -118,6 +128,7 @@ class LoadSDXL(BatchNode):
         vae: str = OWN_VAE,
         noise: str = "auto",
         offload: bool = False,
+        compile: bool = False,
     ) -> tuple[Model]:
         """Load it, unless somebody still has it."""
         from ..core.models.load import load_model
@@ -133,6 +144,7 @@ class LoadSDXL(BatchNode):
             offload=offload,
             embeddings=tuple((name, str(file)) for name, file in words.items()),
             tokenizer_folders=tuple(map(str, host.current().tokenizer_folders())),
+            compiled=compile,
             **NOISES[noise],
         )
         key = spec, home, _digest(path, vae_path, words)

@@ -253,17 +253,6 @@ def test_the_unet_keeps_its_weights_and_has_no_hooks(fresh: Model) -> None:
         assert not module._forward_pre_hooks
 
 
-@pytest.mark.slow
-# Inductor's own imports
-@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
-@pytest.mark.parametrize("backend", ["eager", "inductor"])
-def test_the_unet_is_taken_whole_by_the_compiler(fresh: Model, backend: str) -> None:
-    expected = Denoiser(fresh)(some_rows(fresh, 4), Geometry(4))
-    compiled = torch.compile(fresh.unet, fullgraph=True, dynamic=False, backend=backend)
-    again = Denoiser(replace(fresh, unet=compiled))(some_rows(fresh, 4), Geometry(4))
-    torch.testing.assert_close(again, expected)
-
-
 def test_copies_and_other_dtypes_keep_the_layers(fresh: Model) -> None:
     use_row_layers(fresh.unet)
     copied = copy.deepcopy(fresh.unet).to(torch.bfloat16)

@@ -86,6 +86,13 @@ def load_part(folders: Folders) -> None:
     load_model(folders, "part")
 
 
+def without_compiler(folders: Folders) -> None:
+    from torch._inductor import config
+
+    with config.patch({"cpp.cxx": (None, "/nowhere/g++")}):
+        load_model(folders, "demo", compile=True)
+
+
 def lora(folders: Folders, tensors: dict[str, torch.Tensor] | None) -> None:
     path = folders.root / "models" / "loras" / "ink.safetensors"
     path.parent.mkdir(parents=True)
@@ -155,7 +162,7 @@ def generate(folders: Folders, prompts: str | tuple[Prompt, ...] = "a", **inputs
 
 def no_memory(folders: Folders) -> None:
     card: Any = types.SimpleNamespace(
-        device=torch.device("cuda"), dtype=torch.float16, offload=False
+        device=torch.device("cuda"), dtype=torch.float16, offload=False, full_calls=False
     )
     with telling_of_images(card, Geometry(8), 1024, 1024):
         raise RuntimeError("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has ...")
@@ -254,6 +261,8 @@ MISTAKES: dict[str, list[Callable[[Folders], object]]] = {
         lambda at: load_model(at, "old.ckpt", b"PK\x03\x04"),
         lambda at: load_model(at, "my_sdxl.safetensors", header({"a": (50,)}, missing=40)),
         load_part,
+        without_compiler,
+        lambda at: load_model(at, "demo", compile=True, offload=True),
         lambda at: load_model(at, "demo", vae="fixed.safetensors"),
     ],
     "ApplyLora": [

@@ -28,6 +28,8 @@ class Backend(ABC):
         mixes_lengths: whether prompts of one UNet call may differ in length.
         takes_rows_alone: whether each row has to have a UNet call of its own, since its bits depend
             on how many there are, or in half precision may.
+        full_calls: whether UNet calls always have the full number of rows, since each other one
+            would be compiled anew.
         vae_dtype: that the VAE computes in.
         offload: whether only the part at work lies on the device.
         native_size: width and height in pixels that the model was made for.
@@ -47,6 +49,7 @@ class Backend(ABC):
     input_dtype: torch.dtype
     mixes_lengths: bool = False
     takes_rows_alone: bool = False
+    full_calls: bool = False
     vae_dtype: torch.dtype
     offload: bool
     native_size: int

@@ -26,6 +26,8 @@ class Denoiser:
     about the bits of another. On a CPU, though, calls of most even numbers of rows agree with the
     layers of `models.row_layers`. Which ones do is tried out on the machine.
 
+    A compiled UNet has full calls only; there too it is tried whether places in a call agree.
+
     Tried in fp32 only: half precision rounds so coarsely that what differs may not show in what is
     tried. There, on a CPU, each row has a call of its own.
     """
@@ -47,13 +49,15 @@ class Denoiser:
             return _padded_call(self._model, rows, geometry.rows)
 
     def _small(self, rows: Rows, full: int) -> torch.Tensor:
-        """Calls as small as those that agree with `full` rows, and as few."""
+        """Calls as small as those that agree with `full` rows, and as few, if they may be small."""
         kinds = rows.kinds()
         trials = {
             kind: self._trial(kind, rows.chosen(own[:1]), full) for kind, own in kinds.items()
         }
         if any(trial.alone for trial in trials.values()):
             return self._each_alone(rows)
+        if self._model.full_calls:
+            return _padded_call(self._model, rows, full)
         # A program may take away in the midst of a run what lengths share calls by.
         may_share = len(kinds) == 1 or self._model.mixes_lengths
         size = _common_size(list(trials.values()), len(rows)) if may_share else None

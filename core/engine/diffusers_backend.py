@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..models.attention import attention_of
+from ..models.compiled import CompiledUNet
 from ..models.model import Model
 from ..models.offload import offloaded
 from ..models.row_layers import use_row_layers
@@ -30,8 +31,8 @@ from .backend import Backend
 class DiffusersBackend(Backend):
     """Runs a `Model`; its attributes are the model's.
 
-    Prompts of one call may differ in length on a CPU. Elsewhere the bits of attention may depend on
-    how many rows a length has.
+    Prompts of one call may differ in length on a CPU, in an uncompiled UNet. Elsewhere the bits of
+    attention may depend on how many rows a length has, or each mixture would be compiled anew.
     """
 
     def __init__(self, model: Model) -> None:
@@ -39,6 +40,8 @@ class DiffusersBackend(Backend):
         use_row_layers(model.unet)
         self._attentions = text_attentions(model.unet)
         self._model = model
+        compiled = self.full_calls = model.spec.compiled
+        self._compiled = CompiledUNet(model.unet, model.device) if compiled else None
         self._text = TextEncoder(model)
         self._memory = TextMemory()
         self.device = model.device
@@ -61,7 +64,8 @@ class DiffusersBackend(Backend):
     @property
     def mixes_lengths(self) -> bool:  # type: ignore[override]
         """Whether they may now: a program may give the UNet another attention."""
-        return self.device.type == "cpu" and self._understand_texts()
+        on_cpu = self.device.type == "cpu"
+        return on_cpu and self._compiled is None and self._understand_texts()
 
     @property
     def vae_dtype(self) -> torch.dtype:  # type: ignore[override]
@@ -105,8 +109,9 @@ class DiffusersBackend(Backend):
         return attention_of(self._model.unet, self._model.vae, self._model.text_encoders)
 
     def libraries(self) -> Mapping[str, str]:
-        """Those of torch, diffusers and transformers."""
-        return package_versions("torch", "diffusers", "transformers")
+        """Those of torch, diffusers and transformers, and of what compiles."""
+        versions = package_versions("torch", "diffusers", "transformers")
+        return {**versions, "compiled": self._compiled.compiler} if self._compiled else versions
 
     def count(self, prompt: str | None) -> int:
         """As `TextEncoder.count`."""
@@ -129,6 +134,8 @@ class DiffusersBackend(Backend):
     def unet(self, call: Mapping[str, Any]) -> torch.Tensor:
         """The model's own."""
         rows = call["encoder_hidden_states"]
+        if self._compiled is not None:
+            return self._compiled(**{**call, "encoder_hidden_states": torch.cat(rows)})
         known = self._understand_texts()
         texts = self._memory.texts(rows) if known else torch.cat(rows)
         call = {**call, "encoder_hidden_states": texts}

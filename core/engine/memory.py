@@ -56,4 +56,4 @@ def telling_of_images(
 
 
 def _can_offload(model: Backend) -> bool:
-    return model.device.type != "cpu" and not model.offload
+    return model.device.type != "cpu" and not (model.offload or model.full_calls)

@@ -13,6 +13,7 @@ from ..errors import InvalidRequest, ModelNotFound, UnsupportedModel
 from ..out_of_memory import OFFLOAD, telling
 from ..packages import check_packages
 from .checkpoint import Checkpoint
+from .compiled import check_compiler
 from .folder import DiffusersFolder
 from .hub import fetch_model, find_cached, is_name
 from .inversion import with_inversions
@@ -59,7 +60,8 @@ def load_model(
         ModelNotFound: there is no such model, VAE, LoRA, or no tokenizer for it.
         UnsupportedModel: it is not an SDXL model, or a damaged one.
         InvalidRequest: a value of the spec is not of its kind.
-        MissingPackage: diffusers, or a package beside it, is not there or too old.
+        MissingPackage: diffusers, or a package beside it, is not there or too old; or what compiles
+            is not there.
         OutOfMemory: there is not enough for the weights.
     """
     check_packages()
@@ -67,6 +69,8 @@ def load_model(
     asked = replace(asked, **{name: _plain(name, value) for name, value in changes.items()})
     device = _device(asked.device)
     dtype = auto_dtype(device)[0] if asked.dtype == "auto" else torch_dtype(asked.dtype)
+    if asked.compiled and str(home) != "meta":
+        check_compiler(device)
     path = find_model(asked.model, download_as=dtype)
     model = _load(path, _settled(asked, device, dtype), home)
     if asked.embeddings:

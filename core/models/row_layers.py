@@ -19,6 +19,8 @@ class RowLinear(torch.nn.Linear):
         """(R, C) -> (R, D)."""
         if input.device.type != "cpu":
             return super().forward(input)
+        if torch.compiler.is_compiling():  # each row would be compiled
+            return _matrices(self, input[:, None])[:, 0]
         return torch.stack([super(RowLinear, self).forward(row) for row in input])
 
 
@@ -52,10 +54,15 @@ class TokenLinear(torch.nn.Linear):
         """(R, T, C) -> (R, T, D)."""
         if input.device.type != "cpu" or input.ndim < 3:
             return super().forward(input)
-        weights = self.weight.t().expand(len(input), -1, -1)
-        if self.bias is None:
-            return torch.bmm(input, weights)
-        return torch.baddbmm(self.bias, input, weights)
+        return _matrices(self, input)
+
+
+def _matrices(layer: torch.nn.Linear, input: torch.Tensor) -> torch.Tensor:
+    """(R, T, C) -> (R, T, D), each row a matrix of its own."""
+    weights = layer.weight.t().expand(len(input), -1, -1)
+    if layer.bias is None:
+        return torch.bmm(input, weights)
+    return torch.baddbmm(layer.bias, input, weights)
 
 
 def use_row_layers(unet: Any) -> None:

@@ -81,6 +81,8 @@ class ModelSpec:
         offload: whether to keep the parts on the CPU, but for the one at work.
         embeddings: names of textual inversions, sorted, each with the path of its file.
         tokenizer_folders: where else to look for CLIP's tokenizer if a file has none beside it.
+        compiled: whether torch compiles the UNet, once for each shape of its calls. Not with
+            offload, since weights then move in the middle of what would be one graph.
     """
 
     model: str = DEMO
@@ -93,15 +95,20 @@ class ModelSpec:
     offload: bool = False
     embeddings: tuple[tuple[str, str], ...] = ()
     tokenizer_folders: tuple[str, ...] = ()
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         """Check all of it, and bring it to its one form.
 
         Raises:
-            InvalidRequest: a value is not of its kind.
+            InvalidRequest: a value is not of its kind, or two do not go together.
         """
         for name, form in _FORMS.items():
             object.__setattr__(self, name, form(getattr(self, name)))
+        if self.compiled and self.offload:
+            raise InvalidRequest(
+                "a model that is compiled or offloaded", "both", "Turn one of them off."
+            )
 
     def to_json(self) -> str:
         """All of it as JSON, an object of the attributes."""
@@ -206,5 +213,6 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "zero_terminal_snr": _word("whether there is zero terminal SNR", True, False, None),
     "offload": _word("whether to offload", True, False),
     "embeddings": _embeddings,
+    "compiled": _word("whether to compile", True, False),
     "tokenizer_folders": lambda value: _texts("folders of tokenizers", value),
 }

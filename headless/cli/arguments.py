@@ -170,6 +170,13 @@ def _add_generate(commands: Commands) -> None:
     parser.add_argument(
         "--page", action="store_const", const="true", help="write index.html beside the images"
     )
+    parser.add_argument(
+        "--compile",
+        action="store_const",
+        const="true",
+        help="have torch compile the UNet: minutes once for each size of images and length of "
+        "prompts, then faster; other bits than without",
+    )
     _add_allow(parser)
     _add_keeping(parser)
     _add_ray(parser)

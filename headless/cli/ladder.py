@@ -30,6 +30,8 @@ def easier(
             value = node.inputs.get(way.name)
             if node_class is None or isinstance(value, Link) or value == way.value:
                 continue
+            if way.name == "offload" and node.inputs.get("compile"):
+                continue  # not both
             if way.name in inputs_of(node_class):
                 text = str(way.value).lower()
                 changed = settings.put(graph, catalog, node_id, way.name, text)

@@ -48,6 +48,7 @@ TARGETS = {
     "model": ("1", "model_name"),
     "vae": ("1", "vae"),
     "dtype": ("1", "dtype"),
+    "compile": ("1", "compile"),
     "images": ("4", "folder"),
     "fit": ("4", "fit"),
     "strength": ("5", "strength"),
