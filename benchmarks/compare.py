@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -58,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", nargs="+", type=int, default=ROWS, help="of the bare calls and the plot"
     )
+    parser.add_argument(
+        "--compiled",
+        action="store_true",
+        help="ours compiled too, with minutes for each shape; on CUDA all have its weights, which "
+        "lie channels last",
+    )
     parser.add_argument("--no-plot", action="store_true", help="leave out speed against rows")
 
 
@@ -84,6 +91,9 @@ def run(args: argparse.Namespace) -> None:
             for name in args.workloads:
                 requests = WORKLOADS[name](images, steps, model.native_size)
                 ways = _ways(model, name, floor, comfyui)
+                if args.compiled:
+                    own = replace(model, spec=replace(model.spec, compiled=True))
+                    ways["ours, compiled"] = contestants.ours(Engine(own))
                 _compare(results, size, name, requests, ways, args.rounds, device)
         if not args.no_plot:
             _plot(results, model, size, floor, steps)
