@@ -164,7 +164,9 @@ def as_api(server: Any, ui: dict[str, Any]) -> dict[str, Any]:
                 *("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"),
             )
             if is_widget and not given.get("forceInput"):
-                inputs[name] = next(values)
+                # Widgets that are younger than the file are at their defaults.
+                default = given.get("default", kind[0] if isinstance(kind, list) else None)
+                inputs[name] = next(values, default)
                 if given.get("control_after_generate"):
                     next(values)
         inputs |= {i["name"]: source(i["link"]) for i in own["inputs"] if i.get("link")}
