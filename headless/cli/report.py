@@ -16,6 +16,9 @@ from ...core.request.record import KEY, Record
 from ...core.wording import counted
 from ..graph.run import Failure, Ui
 
+#: Characters of a prompt in the table, which may have 20,000.
+PROMPT = 200
+
 
 @dataclass(frozen=True)
 class Saved:
@@ -56,7 +59,7 @@ def to_json(files: list[Saved], failures: Sequence[Failure] = ()) -> str:
 
 
 def to_table(files: list[Saved], console: Console) -> None:
-    """Print a table: file, seed, prompt; one line a file where there is no terminal."""
+    """Print file, seed and start of the prompt; one line a file where there is no terminal."""
     if not console.is_terminal:
         console.width = max([80, *(len(str(one)) for one in files)])
     table = Table("file", "seed", "prompt", box=None, pad_edge=False, header_style="bold")
@@ -67,7 +70,7 @@ def to_table(files: list[Saved], console: Console) -> None:
         texts = (
             str(one.file),
             str(request.seed) if request else "",
-            request.prompt if request else "",
+            _start(request.prompt) if request else "",
         )
         # Text, not markup: prompts may hold brackets.
         table.add_row(*map(Text, texts))
@@ -75,6 +78,11 @@ def to_table(files: list[Saved], console: Console) -> None:
     rows = [one.row for one in files if one.row is not None]
     for numerics in dict.fromkeys(_in_words(row.numerics) for row in rows):
         console.print(Text(f"Made with {numerics}.", style="dim"))
+
+
+def _start(prompt: str) -> str:
+    """As much of a prompt as tells it from others; the file and `--json` have the whole."""
+    return prompt if len(prompt) <= PROMPT else prompt[: PROMPT - 1].rstrip() + "…"
 
 
 def _in_words(numerics: Mapping[str, Any]) -> str:

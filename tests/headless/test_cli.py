@@ -9,6 +9,7 @@ import pytest
 from batch_sdxl import nodes
 from batch_sdxl.headless.cli import bar
 from batch_sdxl.headless.cli.main import main
+from batch_sdxl.headless.cli.report import Saved, to_table
 from batch_sdxl.headless.cli.session import Session
 from batch_sdxl.tests.records import make_record
 from PIL import Image
@@ -62,6 +63,15 @@ def test_json_is_all_that_stdout_gets(
     assert json.loads(capsys.readouterr().out) == {
         "files": [{"file": str(there / "[b]x_00001_.png"), "node": "save", "row": None}]
     }
+
+
+def test_the_table_has_the_start_of_a_long_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [make_record(seed=seed, prompt=prompt) for seed, prompt in ((1, "a" * 20_000), (2, "b"))]
+    to_table([Saved(Path(f"{row.request.seed}.png"), "save", row) for row in rows], Console())
+    long, short = capsys.readouterr().out.splitlines()[1:3]
+    assert long.split() == ["1.png", "1", "a" * 199 + "…"]
+    assert short.split() == ["2.png", "2", "b"]
+    assert len(short) < 250
 
 
 def test_printing_nodes_do_not_spoil_the_json(
