@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
@@ -60,5 +61,7 @@ def check_ray() -> None:
         MissingPackage: it is not.
     """
     if find_spec("ray") is None:
-        # Without quotes, which ComfyUI would be shown others for.
-        raise MissingPackage("the package ray", "none", "Install it: pip install batch-sdxl[ray]")
+        # For this interpreter, which is ComfyUI's; by Ray's own name, since the pack may not be
+        # installed. Without quotes, which ComfyUI would be shown others for.
+        command = f"{sys.executable} -m pip install ray[default]"
+        raise MissingPackage("the package ray", "none", f"Run {command} and restart.")

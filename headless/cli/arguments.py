@@ -302,8 +302,8 @@ def _add_ray(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="ADDRESS",
         help="have workers of a Ray cluster make the images, of one that is started on this "
-        'machine unless an address such as auto or host:6379 is given (pip install "batch-sdxl'
-        '[ray]")',
+        "machine unless an address such as auto or host:6379 is given (pip install "
+        '"ray[default]")',
     )
     parser.add_argument(
         "--ray-workers",

@@ -216,4 +216,4 @@ def test_without_ray_the_widget_says_how_to_get_it(comfyui: Any) -> None:
     status, answer = comfyui.post("/prompt", {"prompt": on_all("none", 1)})
     assert status == 400
     errors = answer["node_errors"][NODE]["errors"]
-    assert all("pip install batch-sdxl[ray]" in error["details"] for error in errors)
+    assert all("-m pip install ray[default]" in error["details"] for error in errors)
