@@ -46,9 +46,16 @@ def rows(model: Model, pixels: int, spend: float, budget: Budget) -> Iterator[di
     """
     given = latents(model, TOGETHER, pixels)
     own = model.vae.dtype
+    # Off the device, where they would count as memory that a way needs.
+    weights = {name: weight.cpu().clone() for name, weight in model.vae.state_dict().items()}
+
+    def restore() -> None:
+        model.vae.to(dtype=own, memory_format=torch.contiguous_format).load_state_dict(weights)
+
     reference = None
     try:
         for way in WAYS:
+            restore()  # what one way rounded would be the next one's weights
             vae = model.vae.to(dtype=way.dtype, memory_format=way.memory_format)
             alone = None
             for images in (1, TOGETHER):
@@ -80,4 +87,4 @@ def rows(model: Model, pixels: int, spend: float, budget: Budget) -> Iterator[di
                     "peak, GB": None if peak.bytes is None else peak.bytes / 1e9,
                 }
     finally:
-        model.vae.to(dtype=own, memory_format=torch.contiguous_format)
+        restore()
