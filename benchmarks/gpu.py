@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the parts, in their order, while there is time."""
     budget = Budget(60 * args.minutes)
-    results = Results(args.output, f"Batch SDXL on a GPU, {args.size} size")
+    results = Results(args.output, f"Batch SDXL on {args.device}, {args.size} size")
     session = Session(SCALES[args.size], torch.device(args.device), results)
     for name, (part, most) in PARTS.items():
         if name not in args.parts:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         session.tidy()
         begin, outcome = time.perf_counter(), "done"
         try:
-            part(session, budget.part(most))
+            outcome = part(session, budget.part(most)) or outcome
         except Exception as error:
             # One part's fault must not cost the others' results.
             outcome = f"{type(error).__name__}: {error}"[:500]

@@ -266,17 +266,17 @@ def waiting(session: Session, budget: Budget) -> None:
         session.add(part, rows=rows, **row)
 
 
-def memory(session: Session, budget: Budget) -> None:
+def memory(session: Session, budget: Budget) -> str | None:
     """The peak of a run beside what `batch-sdxl doctor` says it will be."""
     from batch_sdxl.core.models.footprint import footprint
 
     if session.scale.model != "true":
-        return  # the estimate is of SDXL as it was published
+        return "only with --size true"  # the estimate is of SDXL as it was published
     model = session.model(session.half[0])
     needs = footprint(None, model.dtype)
     for pixels in (*session.scale.pixels, session.scale.pixels[0] * 3 // 2):
         if not budget.left:
-            return
+            return None
         engine = Engine(model)
         geometry = engine.geometry_of(pixels, pixels)
         with peak_memory(session.device, counted=True) as peak:
@@ -290,12 +290,13 @@ def memory(session: Session, budget: Budget) -> None:
             rows=geometry.rows,
             **{"peak, GB": _gigabytes(peak.bytes), "doctor's estimate, GB": estimate / 1e9},
         )
+    return None
 
 
-def tests(session: Session, budget: Budget) -> None:
+def tests(session: Session, budget: Budget) -> str | None:
     """`pytest -m gpu`."""
     if session.device.type != "cuda":
-        return
+        return "only with CUDA"
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     try:
         done = subprocess.run(
@@ -303,17 +304,19 @@ def tests(session: Session, budget: Budget) -> None:
         )
     except subprocess.TimeoutExpired:
         session.add("pytest -m gpu", outcome="no time")
-        return
+        return None
     lines = done.stdout.strip().splitlines()[-12:]
     session.add("pytest -m gpu", outcome=lines[-1] if lines else done.stderr[-300:], log=lines)
+    return None
 
 
 def _gigabytes(count: int | None) -> float | None:
     return None if count is None else count / 1e9
 
 
-#: Name -> what it does and the most seconds that it may take; most important first.
-PARTS: dict[str, tuple[Callable[[Session, Budget], None], float]] = {
+#: Name -> what it does, which returns why there is nothing to be done here, and the most seconds
+#: that it may take; most important first.
+PARTS: dict[str, tuple[Callable[[Session, Budget], str | None], float]] = {
     "machine": (machine, 20),
     "promise": (promises, 60),
     "operations": (operations_of_a_call, 60),
