@@ -355,7 +355,7 @@ def test_input_images_make_it_image_to_image(tiny: Model, folders: FolderHost) -
         ({"seeds": ()}, "at least one of seeds"),
         ({"width": 100}, "multiple of 8"),
         ({"steps": 0}, "a number of steps of 1 to"),
-        ({"scheduler": "simple", "steps": 1001}, "simple has as many noise levels"),
+        ({"scheduler": "simple", "steps": 1001}, "at most 1000 steps of euler with simple"),
     ],
 )
 def test_what_cannot_be_made_is_refused(tiny: Model, changes: dict[str, Any], part: str) -> None:
