@@ -101,6 +101,7 @@ class Listener:
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
+        self._file.close()
         self._socket.close()
 
 
