@@ -14,7 +14,7 @@ from batch_sdxl.core.engine.conditions.size import SizeCondition
 from batch_sdxl.core.engine.conditions.text import TextCondition
 from batch_sdxl.core.engine.denoiser import Denoiser, _call
 from batch_sdxl.core.engine.rows import Rows
-from batch_sdxl.core.models.row_layers import RowLinear, TokenLinear, use_row_layers
+from batch_sdxl.core.models.row_layers import RowLinear, use_row_layers
 from batch_sdxl.core.pinning import pinned
 from diffusers.models.attention_processor import AttnProcessor2_0
 
@@ -233,13 +233,17 @@ def test_a_kind_of_conditions_of_ones_own_takes_part(tiny: Model) -> None:
     assert torch.equal(denoise(shifted, Geometry(4)), denoise(by_hand, Geometry(4)))
 
 
-def test_linear_layers_are_those_that_know_what_they_are_over(fresh: Model) -> None:
-    seen: dict[bool, set[type]] = {True: set(), False: set()}
-    for module in fresh.unet.modules():
-        if isinstance(module, torch.nn.Linear):
-            module.register_forward_pre_hook(lambda m, args: seen[args[0].ndim == 2].add(type(m)))
+def test_all_linear_layers_take_each_row_alone(fresh: Model) -> None:
     Denoiser(fresh)(some_rows(fresh, 2), Geometry(2))
-    assert seen == {True: {RowLinear}, False: {TokenLinear}}
+    for name, module in fresh.unet.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            assert isinstance(module, RowLinear), name
+            for shape in ((3, module.in_features), (3, 5, module.in_features)):
+                rows = torch.randn(shape)
+                together = module(rows)
+                close = torch.nn.functional.linear(rows, module.weight, module.bias)
+                assert torch.allclose(together, close, atol=1e-5)
+                assert torch.equal(together, torch.cat([module(rows[n : n + 1]) for n in range(3)]))
 
 
 def test_the_unet_keeps_its_weights_and_has_no_hooks(fresh: Model) -> None:
