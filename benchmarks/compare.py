@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from batch_sdxl.core import Engine, Geometry, ImageRequest, Model
@@ -28,7 +29,7 @@ from .clock import peak_memory
 from .comfyui import ComfyUI
 from .contestants import Make
 from .floor import ROWS, Floor
-from .models import SIZES, make
+from .models import SIZES, make, untouched
 from .plot import plot
 from .results import Results
 from .workloads import WORKLOADS
@@ -81,28 +82,30 @@ def run(args: argparse.Namespace) -> None:
     )
     for size in args.models:
         model = make(size, device, args.dtype)
+        theirs = untouched(model)
         images, steps = (_SHORT if args.short else _WORK)[size]
         with ExitStack() as stack:
             comfyui = None
             if "COMFYUI_DIR" in os.environ and size != "small":
                 comfyui = stack.enter_context(ComfyUI(model))
-            floor = Floor(model, model.native_size, args.rows)
+            floor = Floor(theirs, model.native_size, args.rows)
             results.add("best calls", model=size, shape=floor.shape)
             for name in args.workloads:
                 requests = WORKLOADS[name](images, steps, model.native_size)
-                ways = _ways(model, name, floor, comfyui)
+                ways = _ways(model, contestants.pipeline(theirs), name, floor, comfyui)
                 if args.compiled:
                     own = replace(model, spec=replace(model.spec, compiled=True))
                     ways["ours, compiled"] = contestants.ours(Engine(own))
                 _compare(results, size, name, requests, ways, args.rounds, device)
         if not args.no_plot:
-            _plot(results, model, size, floor, steps)
+            _plot(results, model, contestants.pipeline(theirs), size, floor, steps)
     print("\n" + results.markdown())
 
 
-def _ways(model: Model, workload: str, floor: Floor, comfyui: ComfyUI | None) -> dict[str, Make]:
+def _ways(
+    model: Model, pipe: Any, workload: str, floor: Floor, comfyui: ComfyUI | None
+) -> dict[str, Make]:
     """Name -> how it makes images; ours first."""
-    pipe = contestants.pipeline(model)
     engine = Engine(model)
     one_by_one = workload in ("alone", "tries")
     ways: dict[str, Make] = {}
@@ -160,9 +163,8 @@ def _compare(
         )
 
 
-def _plot(results: Results, model: Model, size: str, floor: Floor, steps: int) -> None:
+def _plot(results: Results, model: Model, pipe: Any, size: str, floor: Floor, steps: int) -> None:
     """Images a second by rows of a call, UNet and VAE."""
-    pipe = contestants.pipeline(model)
     lines: dict[str, dict[int, float]] = {"ours": {}, "diffusers, list call": {}, "bare calls": {}}
     for rows in sorted({rows for _, rows in floor.per_row}):
         requests = contestants.uniform(rows // 2, steps, model.native_size)

@@ -29,16 +29,16 @@ class Floor:
 
     def __init__(self, model: Model, pixels: int, all_rows: Sequence[int] = ROWS) -> None:
         """Find the best memory format and number of rows for images of `pixels` squared."""
-        self._model = model
-        self._unets = {
-            "eager": model.unet,
-            "channels-last": copy.deepcopy(model.unet).to(memory_format=torch.channels_last),
-        }
+        self._model, self._pixels = model, pixels
+        self._unets = {"eager": model.unet}
+        if model.device.type != "cpu":  # where it gains nothing, and a large copy may not fit
+            self._unets["channels-last"] = _channels_last(model.unet)
+        self._vae = min([model.vae, _channels_last(model.vae)], key=self._time_vae)
         #: (memory format, rows) -> seconds of a row in a call of so many.
         self.per_row: dict[tuple[str, int], float] = {}
         for rows in all_rows:
             for how in self._unets:
-                self.per_row[how, rows] = self._time(how, rows, pixels)
+                self.per_row[how, rows] = self._time(how, rows)
             if rows * self.per_row[how, rows] > LONG:  # larger ones gain no more
                 break
 
@@ -56,9 +56,14 @@ class Floor:
         return min(times, key=times.__getitem__)
 
     @torch.inference_mode()
-    def _time(self, how: str, rows: int, pixels: int) -> float:
-        inputs = unet_inputs(self._model, rows, pixels)
+    def _time(self, how: str, rows: int) -> float:
+        inputs = unet_inputs(self._model, rows, self._pixels)
         return seconds(lambda: call_unet(self._unets[how], inputs), self._model.device, 0.2) / rows
+
+    @torch.inference_mode()
+    def _time_vae(self, vae: Any) -> float:
+        part = latents(self._model, 1, self._pixels).to(vae.dtype)
+        return seconds(lambda: vae.decode(part), self._model.device, 0.2)
 
     @torch.inference_mode()
     def __call__(self, requests: Sequence[ImageRequest]) -> Any:
@@ -75,8 +80,12 @@ class Floor:
                 call_unet(self._unets[how], inputs)
         for request in requests:
             part = latents(self._model, 1, _side(request)).to(self._model.vae.dtype)
-            self._model.vae.decode(part, return_dict=False)
+            self._vae.decode(part, return_dict=False)
         wait_for(self._model.device)
+
+
+def _channels_last(module: Any) -> Any:
+    return copy.deepcopy(module).to(memory_format=torch.channels_last)
 
 
 def _side(request: ImageRequest) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -105,6 +106,16 @@ def make(size: str, device: torch.device, dtype: str) -> Model:
             _random(lambda: CLIPTextModelWithProjection(second), *place),
         ),
     )
+
+
+def untouched(model: Model) -> Model:
+    """The model in modules of diffusers' own kind, which no engine has changed yet.
+
+    Args:
+        model: that no engine was made of so far. The UNet's weights are shared with it.
+    """
+    weights: dict[int, Any] = {id(weight): weight for weight in model.unet.parameters()}
+    return replace(model, unet=copy.deepcopy(model.unet, weights), vae=copy.deepcopy(model.vae))
 
 
 def _random(build: Callable[[], Any], device: torch.device, dtype: torch.dtype) -> Any:
