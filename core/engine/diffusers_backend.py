@@ -19,7 +19,7 @@ from ..models.text_attention import (
     text_attentions,
     text_bytes,
 )
-from ..models.vae import decode, encode
+from ..models.vae import decode, dtype_of, encode
 from ..numerics import package_versions
 from ..request.named import Named
 from ..request.record import MadeWith, NamedLora
@@ -73,8 +73,7 @@ class DiffusersBackend(Backend):
     @property
     def vae_dtype(self) -> torch.dtype:  # type: ignore[override]
         """Of the VAE now: decoding may change it for a while."""
-        dtype: torch.dtype = self._model.vae.dtype
-        return dtype
+        return dtype_of(self._model.vae)
 
     @property
     def digest(self) -> str:  # type: ignore[override]

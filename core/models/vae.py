@@ -24,6 +24,12 @@ def vae_dtype(force_upcast: bool, dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if force_upcast and dtype == torch.float16 else dtype
 
 
+def dtype_of(vae: Any) -> torch.dtype:
+    """That a VAE's weights have now; diffusers' own `dtype` walks through all of them."""
+    dtype: torch.dtype = next(vae.parameters()).dtype
+    return dtype
+
+
 def own_vae_contents(path: Path) -> Contents:
     """The files of a VAE of its own.
 
@@ -80,7 +86,7 @@ def decode(model: Model, latents: torch.Tensor, tile: int | None = None) -> torc
     vae = model.vae
 
     def call() -> torch.Tensor:
-        (decoded,) = vae.decode(unscaled.to(model.device, vae.dtype), return_dict=False)
+        (decoded,) = vae.decode(unscaled.to(model.device, dtype_of(vae)), return_dict=False)
         return torch.as_tensor(decoded)
 
     with pinned(model.device), _products(model):
@@ -110,21 +116,21 @@ def encode(
     vae = model.vae
 
     def call() -> torch.Tensor:
-        posterior = vae.encode(image.to(model.device, vae.dtype)).latent_dist
+        posterior = vae.encode(image.to(model.device, dtype_of(vae))).latent_dist
         return torch.cat([posterior.mean, posterior.std])
 
     with pinned(model.device), _products(model):
         image = 2 * pixels.permute(2, 0, 1).unsqueeze(0) - 1
         found = _finite_in_fp32(vae, call, tile)
         if not found.isfinite().all():
-            raise failed_image("latents of the VAE", vae.dtype)
+            raise failed_image("latents of the VAE", dtype_of(vae))
         moments = found.float() * vae.config.scaling_factor
         mean, deviation = moments.chunk(2)
         return mean, deviation
 
 
 def _products(model: Model) -> AbstractContextManager[None]:
-    return vae_products(model.device, model.dtype, model.vae.dtype)
+    return vae_products(model.device, model.dtype, dtype_of(model.vae))
 
 
 def _finite_in_fp32(vae: Any, call: Callable[[], torch.Tensor], tile: int | None) -> torch.Tensor:
@@ -134,7 +140,7 @@ def _finite_in_fp32(vae: Any, call: Callable[[], torch.Tensor], tile: int | None
     """
     with _tiled(vae, tile):
         result = call()
-        if vae.dtype == torch.float16 and not result.isfinite().all():
+        if dtype_of(vae) == torch.float16 and not result.isfinite().all():
             with _in_fp32(vae):
                 result = call()
     return result
