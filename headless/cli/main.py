@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import json
 import os
 import sys
@@ -32,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 after an error of ours, 130 where it was stopped; of `verify` those of
         `verification`. (2, for wrong usage, is raised as SystemExit by argparse.)
     """
+    # The end of the process frees its memory at once. Looking for garbage first, in all that the
+    # libraries of models have made, takes Python more than a second.
+    atexit.register(gc.freeze)
     with tolerant():
         args = parser().parse_args(argv)
         _quieten()
