@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from batch_sdxl.core import Engine, ImageRequest, Progress, SizedRequest, load_model
-from batch_sdxl.core.engine.preview import BatchPreview
+from batch_sdxl.core.engine.preview.batch_preview import BatchPreview
 from batch_sdxl.core.numerics import device_class
 
 

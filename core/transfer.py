@@ -30,6 +30,11 @@ class Landing:
             self._tensor = tensor.cpu()
         self._mark = Mark(tensor.device)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether `wait` returns at once."""
+        return self._mark.is_there
+
     def wait(self) -> torch.Tensor:
         """The tensor, once it is here; in memory of its own, since pinned memory is scarce."""
         self._mark.wait()
@@ -45,6 +50,11 @@ class Mark:
         if works_beside(device):
             self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record(torch.cuda.current_stream(device))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it has come so far."""
+        return self._event is None or self._event.query()  # type: ignore[no-untyped-call]
 
     def wait(self) -> None:
         """Wait until it is there."""

@@ -13,7 +13,7 @@ from . import host
 
 if TYPE_CHECKING:
     from ..core.engine.engine import Engine
-    from ..core.engine.preview import BatchPreview
+    from ..core.engine.preview.batch_preview import BatchPreview
     from ..core.engine.progress import Progress
     from ..core.request.image_request import SizedRequest
 
@@ -84,7 +84,7 @@ class Display:
             total_steps, len(self._requests), kept=self._done, node_id=self._node_id
         )
         if display.shows_preview:
-            from ..core.engine.preview import BatchPreview
+            from ..core.engine.preview.batch_preview import BatchPreview
 
             sizes = [(r.width, r.height) for r in self._requests]
             self._preview = BatchPreview(self._engine.model, sizes)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from batch_sdxl.core import Engine, Geometry, ImageRequest, load_model
-from batch_sdxl.core.engine.preview import Layout
+from batch_sdxl.core.engine.preview.layout import Layout
 from PIL import Image
 
 NODE = "4"

@@ -1,0 +1,1 @@
+"""The whole batch at a glance while it is made."""
