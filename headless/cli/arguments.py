@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from ...core.wording import meant
 from .options import DEFAULTS, OPTIONS
+from .parser import Parser
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction["_Parser"]
+    Commands = argparse._SubParsersAction["Parser"]
 
 _GENERATE_EXAMPLES = """examples:
   batch-sdxl generate --prompts "a red circle" --seeds 0..7 --file-name "batch_image_{i}"
@@ -30,41 +28,11 @@ _EXAMPLES = """examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Names the option that was meant, beside what argparse says."""
-
-    _given: Sequence[str] = ()
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Remember what came."""
-        if args is not None:
-            self._given = args
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        """Tell what is wrong, and leave with code 2."""
-        own = set(self._options())
-        unknown = [
-            name
-            for name in (text.partition("=")[0] for text in self._given)
-            if re.match("--[a-z]", name) and not any(one.startswith(name) for one in own)
-        ]
-        near = [f"{name}: {said}" for name in unknown if (said := meant(name, own))]
-        super().error("\n".join([message, *near]))
-
-    def _options(self) -> Iterator[str]:
-        yield from self._option_string_actions
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for parser in action.choices.values():
-                    yield from parser._option_string_actions
-
-
 def parser() -> argparse.ArgumentParser:
     """What understands them; `command` names what was asked for."""
     from ... import __version__
 
-    made = _Parser(
+    made = Parser(
         prog="batch-sdxl",
         description="Many SDXL images in one run, each reproducible on its own.",
         epilog=_EXAMPLES,
@@ -139,12 +107,14 @@ def _add_generate(commands: Commands) -> None:
     parser.add_argument(
         "--prompts",
         metavar="FILE_OR_TEXT",
+        several="Give several prompts a line each, in one text or in a file.",
         help="what Prompt List takes: a file (txt, csv, tsv, xlsx, json, jsonl, yaml), a folder of "
         "pictures or texts, or text, one prompt a line (default: what --images says of each)",
     )
     parser.add_argument(
         "--seeds",
         metavar="EXPR",
+        several='Give all seeds in one, for example: --seeds "1, 5, 9"',
         help='like 7 or "1, 5, 9" or "random(8, from=7)" (default: those of the prompts\' rows)',
     )
     parser.add_argument(
@@ -154,7 +124,11 @@ def _add_generate(commands: Commands) -> None:
         "or skip it (default: stop)",
     )
     parser.add_argument(
-        "--images", nargs="+", metavar="PATH", help="folders or files to start from"
+        "--images",
+        nargs="+",
+        action="extend",
+        metavar="PATH",
+        help="folders or files to start from",
     )
     parser.add_argument(
         "--lora",

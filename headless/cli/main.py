@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import BatchSDXLError, InvalidPrompts, InvalidRequest
+from ...core.wording import brief
 from ...host import host
 from ..notes import left_by, notes_of
 from .arguments import parser
@@ -38,13 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # libraries of models have made, takes Python more than a second.
     atexit.register(gc.freeze)
     with tolerant():
+        return _run_command(argv)
+
+
+def _run_command(argv: Sequence[str] | None) -> int:
+    try:
         args = parser().parse_args(argv)
         _quieten()
-        return _run_command(args)
-
-
-def _run_command(args: argparse.Namespace) -> int:
-    try:
         with received_by(interrupt):
             return _COMMANDS[args.command](args)
     except BatchSDXLError as error:
@@ -176,7 +177,15 @@ def _reproduce(args: argparse.Namespace) -> int:
     from ...core.saving.writer import save_png
 
     check_folder(args.output.absolute())
-    texts = dict(_pair(text) for text in args.set)
+    texts: dict[str, str] = {}
+    for name, value in map(_pair, args.set):
+        if name in texts:
+            raise InvalidRequest(
+                f"one value of {name}",
+                f"{brief(texts[name])} and {brief(value)}",
+                "Leave one of them out.",
+            )
+        texts[name] = value
     sampler = {"sampler_name": texts.pop("sampler_name")} if "sampler_name" in texts else {}
     changes = from_texts(ImageRequest, texts) | sampler
     again = Replay(args.model, args.images, host.current()).reproduce(args.file, changes)
