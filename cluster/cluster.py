@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..core.errors import InvalidRequest, NoWorkers
+from ..host.engine_settings import EngineSettings
 from ..host.workers import check_ray
 from .head import asked, knock, machines
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from ..core.engine.backend import Backend
     from ..core.models.model import Model
-    from ..core.numerics import Geometry
     from .crew import Crew
     from .engine import ClusterEngine
     from .worker import Worker
@@ -120,12 +120,9 @@ class RayCluster:
     def engine(
         self,
         model: Model | Backend,
-        *,
-        geometry: Geometry | None = None,
-        vae_tile: int | None = None,
-        unrounded: bool = False,
+        settings: EngineSettings | None = None,
     ) -> ClusterEngine:
-        """An engine with the words of `Engine`; see `ClusterEngine`.
+        """An engine whose images the workers make; see `ClusterEngine`.
 
         Raises:
             InvalidRequest: it is another program's model.
@@ -139,7 +136,7 @@ class RayCluster:
                 f"one of another program, {type(model).__name__}",
                 "Load it by Load SDXL, or run without workers.",
             )
-        return ClusterEngine(model, self, geometry=geometry, vae_tile=vae_tile, unrounded=unrounded)
+        return ClusterEngine(model, self, settings or EngineSettings())
 
     def crew(self, model: Any) -> Crew:
         """The workers with a `Model`; one crew is there at a time, since it fills the GPUs."""

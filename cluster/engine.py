@@ -16,11 +16,11 @@ from ..core.engine.generated_image import GeneratedImage
 from ..core.errors import BatchSDXLError, FailedImage
 from ..core.images.source import SourceImage
 from ..core.models.model import Model
-from ..core.numerics import Geometry
 from ..core.pinning import pinned
 from ..core.request.image_request import SizedRequest
 from ..core.request.named import Named
 from ..core.request.record import Record
+from ..host.engine_settings import EngineSettings
 from .crew import Crew
 from .numerics import at
 from .work import Piece, Queue, Work
@@ -53,24 +53,20 @@ class ClusterEngine(Engine):
         self,
         model: Model,
         cluster: Cluster,
-        *,
-        geometry: Geometry | None = None,
-        vae_tile: int | None = None,
-        unrounded: bool = False,
+        settings: EngineSettings,
     ) -> None:
         """Nothing is asked of the cluster yet.
 
         Args:
             model: whose weights may be on torch's `meta` device, since nothing is computed here.
             cluster: that has the workers.
-            geometry: as of `Engine`.
-            vae_tile: likewise.
-            unrounded: whether images come as decoded, which is four times as much; else `decoded`
-                of a `GeneratedImage` is empty, and of one that is unrounded `pixels` is.
+            settings: of the engine. Images come as decoded only if they say so, which is four
+                times as much; else `decoded` of a `GeneratedImage` is empty, and of one that is
+                unrounded `pixels` is.
         """
-        super().__init__(model, geometry=geometry, vae_tile=vae_tile)
+        super().__init__(model, geometry=settings.geometry, vae_tile=settings.vae_tile)
         self._cluster = cluster
-        self._unrounded = unrounded
+        self._settings = settings
 
     def describe_each(self, requests: Iterable[SizedRequest]) -> list[Record]:
         """The records, with the numerics of the first worker; waits for it."""
@@ -103,9 +99,7 @@ class ClusterEngine(Engine):
                 tuple(map(_bare, own)),
                 tuple(steps[index] for index in piece.indices),
                 pictures.of(own),
-                self._geometry,
-                self._vae_tile,
-                self._unrounded,
+                self._settings,
             )
 
         def tell_failures() -> None:
@@ -119,13 +113,14 @@ class ClusterEngine(Engine):
 
         lanes = max((queue.lanes for queue in work.queues), default=1)
         crew = self._cluster.crew(self.model)
+        unrounded = self._settings.unrounded
         for made in crew.make(work, task, _title, check, most=2 * lanes):
             request = requests[made.index]
             # Out of the object store, where it is in nobody's way: files take their time.
             own = made.pixels.copy()
             progress = progress.after(steps[made.index], 1, [])
-            decoded = torch.from_numpy(own if self._unrounded else own[:0, :0].astype("float32"))
-            pixels = own[:0, :0].astype("uint8") if self._unrounded else own
+            decoded = torch.from_numpy(own if unrounded else own[:0, :0].astype("float32"))
+            pixels = own[:0, :0].astype("uint8") if unrounded else own
             latents = torch.from_numpy(made.latents.copy())
             yield GeneratedImage(made.index, request, decoded, pixels, latents, made.record)
         tell_failures()

@@ -14,7 +14,7 @@ from .cluster import LOCAL, Options, RayCluster
 if TYPE_CHECKING:
     from ..core.engine.backend import Backend
     from ..core.models.model import Model
-    from ..core.numerics import Geometry
+    from ..host.engine_settings import EngineSettings
     from .engine import ClusterEngine
 
 #: Environment variables of the server: the cluster's address; how many workers, and CPUs of each.
@@ -48,10 +48,8 @@ class StandingWorkers:
     def engine(
         self,
         model: Model | Backend,
+        settings: EngineSettings,
         *,
-        geometry: Geometry | None,
-        vae_tile: int | None,
-        unrounded: bool,
         tell: Callable[[str], None],
         check: Callable[[], None],
     ) -> ClusterEngine:
@@ -67,7 +65,7 @@ class StandingWorkers:
             self._cluster = None
         cluster = self._cluster or RayCluster(_options(), self._say)
         cluster.check = check
-        engine = cluster.engine(model, geometry=geometry, vae_tile=vae_tile, unrounded=unrounded)
+        engine = cluster.engine(model, settings)
         if self._cluster is None:
             os.environ.setdefault(_RECONNECT, str(10**9))
             tell("Ray starts." if _options().address == LOCAL else "The cluster is called.")

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from ..core.engine.progress import Progress
     from ..core.images.source import SourceImage
     from ..core.models.model import Model
-    from ..core.numerics import Geometry
     from ..core.request.image_request import SizedRequest
     from ..core.request.record import Record
+    from ..host.engine_settings import EngineSettings
     from .weights import Parcel
 
 #: Input images that a worker keeps, since neighbours often share one.
@@ -98,18 +98,14 @@ class Task:
         requests: their input images by name and digest.
         steps: of each.
         pictures: digest of an input image -> a reference to its pixels.
-        geometry: as of `Engine`.
-        vae_tile: likewise.
-        unrounded: whether images are wanted as decoded.
+        settings: of the engine.
     """
 
     indices: Sequence[int]
     requests: Sequence[SizedRequest]
     steps: Sequence[int]
     pictures: Mapping[str, Any]
-    geometry: Geometry | None
-    vae_tile: int | None
-    unrounded: bool
+    settings: EngineSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +151,7 @@ class Worker:
             torch.set_num_threads(threads)
         self._name = name
         self._model: Model | None = None
-        self._engines: dict[Any, Engine] = {}
+        self._engines: dict[EngineSettings, Engine] = {}
         self._pictures: dict[str, SourceImage] = {}
         self._taken = 0
 
@@ -228,7 +224,7 @@ class Worker:
             ):
                 yield from spoiled
                 spoiled.clear()
-                own = image.decoded.numpy() if task.unrounded else image.pixels
+                own = image.decoded.numpy() if task.settings.unrounded else image.pixels
                 latents = image.latents.numpy()
                 finished += task.steps[image.index]
                 self._taken = max(0, self._taken - task.steps[image.index])
@@ -240,11 +236,13 @@ class Worker:
     def _engine(self, task: Task) -> Engine:
         from ..core.engine.engine import Engine
 
-        key = task.geometry, task.vae_tile
-        if key not in self._engines:
+        settings = task.settings
+        if settings not in self._engines:
             assert self._model is not None
-            self._engines[key] = Engine(self._model, geometry=key[0], vae_tile=key[1])
-        return self._engines[key]
+            self._engines[settings] = Engine(
+                self._model, geometry=settings.geometry, vae_tile=settings.vae_tile
+            )
+        return self._engines[settings]
 
     def _whole(self, request: SizedRequest, task: Task) -> SizedRequest:
         """The request with the pixels of its input image."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .combinations import combine
+    from .comparison import Comparison
     from .engine.engine import Engine
     from .engine.generated_image import GeneratedImage
     from .engine.progress import Progress
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .models.model import Model
     from .models.spec import LoraSpec, ModelSpec
     from .numerics import Geometry
-    from .replay import Comparison, Replay, reproduce, verify
+    from .replay import Replay, reproduce, verify
     from .request.image_request import ImageRequest, SizedRequest
     from .request.record import Record
     from .saving.image_file import save
@@ -60,8 +61,9 @@ _HOMES = {
     "models.spec": ("LoraSpec", "ModelSpec"),
     "numerics": ("Geometry",),
     "engine.progress": ("Progress",),
-    "replay": ("Comparison", "Replay", "reproduce", "verify"),
+    "replay": ("Replay", "reproduce", "verify"),
     "combinations": ("combine",),
+    "comparison": ("Comparison",),
     "request.image_request": ("ImageRequest", "SizedRequest"),
     "request.record": ("Record",),
     "saving.image_file": ("save",),

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import psutil  # type: ignore[import-untyped]  # accelerate needs it, and so has brought it
 import torch
-from numpy.typing import NDArray
 
+from .comparison import Comparison, compare
 from .engine.engine import Engine
 from .engine.generated_image import GeneratedImage
 from .errors import InvalidImage, InvalidRequest, ModelNotFound, OutOfMemory
@@ -35,34 +34,7 @@ from .request.record import Record
 from .samplers.spacings import SPACINGS
 from .samplers.table import with_parts
 from .saving.image_file import read_record
-from .saving.png16 import to_uint16
 from .saving.writer import keeps_pixels
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A file against its image made again.
-
-    Attributes:
-        file: the file.
-        changed: pixels that differ.
-        total: pixels of the image.
-        largest: the largest difference of a channel.
-        white: what that is a part of: 255, or 65535 for unrounded pixels.
-        elsewhere: what is not as it was when the file was made.
-    """
-
-    file: Path
-    changed: int
-    total: int
-    largest: int
-    white: int
-    elsewhere: tuple[str, ...]
-
-    @property
-    def identical(self) -> bool:
-        """Whether no pixel differs."""
-        return self.changed == 0
 
 
 class Again(NamedTuple):
@@ -158,7 +130,7 @@ class Replay:
         if not elsewhere and known != record.identity:
             # All else is equal, so somebody has written it anew.
             elsewhere = (f"identity: {record.identity[:10]} there, {known[:10]} here",)
-        return _compared(file, pixels, again, elsewhere)
+        return compare(file, pixels, again, elsewhere)
 
     def reproduce(self, file: Path, changes: Mapping[str, Any]) -> Again:
         """As the function `reproduce`."""
@@ -262,26 +234,6 @@ class Replay:
             return request
         size = (request.width, request.height)
         return replace(request, image=self._finder.image(request.image, size, file.parent))
-
-
-def _compared(
-    file: Path, pixels: NDArray[np.float32], again: GeneratedImage, elsewhere: tuple[str, ...]
-) -> Comparison:
-    # 16 bits: unrounded ones, or 8 bits spread over them, which is a multiple of 257.
-    values = np.rint(pixels.astype(np.float64) * 65535).astype(int)
-    spread = bool((values % 257 == 0).all())
-    expected = again.pixels.astype(int) * 257 if spread else to_uint16(again.decoded).astype(int)
-    difference = np.abs(values - expected).max(axis=2)
-    if spread:
-        difference //= 257
-    return Comparison(
-        file,
-        int((difference > 0).sum()),
-        difference.size,
-        int(difference.max()),
-        255 if spread else 65535,
-        elsewhere,
-    )
 
 
 def _making(record: Record) -> dict[str, Any]:

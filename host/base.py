@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ..core.engine.backend import Backend
     from ..core.engine.engine import Engine
     from ..core.models.model import Model
-    from ..core.numerics import Geometry
     from ..core.store.store import ImageStore
+    from .engine_settings import EngineSettings
     from .gallery import GalleryFolders
 
 #: Pictures that the example workflows read, found wherever the pack is installed.
@@ -118,10 +118,8 @@ class Host:
     def engine(
         self,
         model: Model | Backend,
+        settings: EngineSettings,
         *,
-        geometry: Geometry | None,
-        vae_tile: int | None,
-        unrounded: bool,
         devices: str,
         node_id: str,
     ) -> Engine:
@@ -129,9 +127,7 @@ class Host:
 
         Args:
             model: of Load SDXL or Apply LoRA.
-            geometry: as of `Engine`.
-            vae_tile: likewise.
-            unrounded: whether images are wanted as decoded.
+            settings: of the engine.
             devices: of `DEVICES`.
             node_id: of the node that runs.
 
@@ -141,7 +137,7 @@ class Host:
         from ..core.engine.engine import Engine
 
         self.check_devices(devices)
-        return Engine(model, geometry=geometry, vae_tile=vae_tile)
+        return Engine(model, geometry=settings.geometry, vae_tile=settings.vae_tile)
 
     def check_devices(self, devices: str) -> None:
         """See that images can be made there.

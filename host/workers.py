@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..core.engine.backend import Backend
     from ..core.engine.engine import Engine
     from ..core.models.model import Model
-    from ..core.numerics import Geometry
+    from .engine_settings import EngineSettings
 
 #: Where images are made: on the host's own device, or by workers on all that there are.
 ONE, ALL = DEVICES = ("one", "all")
@@ -32,10 +32,8 @@ class Workers(Protocol):
     def engine(
         self,
         model: Model | Backend,
+        settings: EngineSettings,
         *,
-        geometry: Geometry | None,
-        vae_tile: int | None,
-        unrounded: bool,
         tell: Callable[[str], None],
         check: Callable[[], None],
     ) -> Engine:
@@ -43,9 +41,7 @@ class Workers(Protocol):
 
         Args:
             model: as of `Host.engine`.
-            geometry: likewise.
-            vae_tile: likewise.
-            unrounded: likewise.
+            settings: likewise.
             tell: says a line to the person.
             check: stops the run if the person asked for it.
         """

@@ -20,6 +20,7 @@ from ..core.samplers.table import check_steps
 from ..core.wording import counted
 from ..host import host
 from ..host.batches import from_batches, named
+from ..host.engine_settings import EngineSettings
 from ..host.latents import from_latents
 from ..host.paths import find_input
 from ..host.rendering import ON_ERROR, Rendering
@@ -204,8 +205,6 @@ class BatchGenerate(BatchNode):
             planned: of `plan`, if that was asked before.
             **inputs: all others, for `plan`.
         """
-        from ..core.numerics import Geometry
-
         _check_single(
             unrounded=unrounded,
             rows_per_call=rows_per_call,
@@ -214,14 +213,10 @@ class BatchGenerate(BatchNode):
             devices=devices,
         )
         batch = self.plan(**inputs) if planned is None else planned
-        tile = vae_tile[0] or None
-        geometry = Geometry(rows_per_call[0], tile) if rows_per_call[0] else None
         node_id = (unique_id or [""])[0]
         engine = host.current().engine(
             model[0],
-            geometry=geometry,
-            vae_tile=tile,
-            unrounded=unrounded[0],
+            EngineSettings(rows_per_call[0] or None, vae_tile[0] or None, unrounded[0]),
             devices=devices[0],
             node_id=node_id,
         )

@@ -196,6 +196,21 @@ def test_an_offloaded_model_makes_the_same_images_and_is_left_as_it_was(
     assert not any(hasattr(part, "_hf_hook") for part in (model.vae, *model.text_encoders))
 
 
+def test_a_run_that_ends_leaves_what_another_has_offloaded(tiny_folder: Path) -> None:
+    model = load_model(tiny_folder, device="cpu", dtype="fp32", offload=True)
+    parts = (*model.text_encoders, model.unet, model.vae)
+    requests = [ImageRequest(prompt="a", seed=seed, num_inference_steps=1) for seed in range(9)]
+    first, second = (Engine(own).generate(requests) for own in (model, replace(model)))
+    one, other = [next(first)], [next(second)]
+    hooks = [part._hf_hook for part in parts]
+    one += first
+    assert [part._hf_hook for part in parts] == hooks
+    other += second
+    assert not any(hasattr(part, "_hf_hook") for part in parts)
+    for image, again in zip(one, other, strict=True):
+        np.testing.assert_array_equal(image.decoded, again.decoded)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_an_offloaded_model_takes_less_memory_of_the_device(tiny_folder: Path) -> None:

@@ -19,6 +19,7 @@ from ..models.text_attention import (
     text_attentions,
     text_bytes,
 )
+from ..models.turned_on import check_as_loaded
 from ..models.vae import decode, dtype_of, encode
 from ..numerics import package_versions
 from ..request.named import Named
@@ -82,8 +83,9 @@ class DiffusersBackend(Backend):
 
     @property
     def made_with(self) -> MadeWith:  # type: ignore[override]
-        """The model as records have it."""
+        """The model as records have it; raises as `models.turned_on.check_as_loaded`."""
         model = self._model
+        check_as_loaded(model)
         return MadeWith(
             name=model.name,
             digest=model.digest,

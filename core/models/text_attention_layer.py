@@ -15,17 +15,6 @@ from .text_attention import Texts
 class TextAttention(Attention):  # type: ignore[misc]
     """Diffusers' attention, which computes as its `AttnProcessor2_0` does also of `Texts`."""
 
-    @property
-    def is_usual(self) -> bool:
-        """Whether that is what it computes with, and it has nothing that other models have."""
-        nothing = ("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k")
-        return (
-            type(self.processor) is AttnProcessor2_0
-            and not any(getattr(self, name, None) for name in nothing)
-            and not self.residual_connection
-            and self.rescale_output_factor == 1
-        )
-
     def forward(
         self,
         hidden_states: torch.Tensor,
@@ -58,9 +47,22 @@ def understand_texts(attentions: Sequence[Any]) -> bool:
         attentions: of `text_attentions`.
     """
     for attention in attentions:
-        if type(attention) is Attention:
+        if type(attention) is Attention and _is_plain(attention):
             attention.__class__ = TextAttention
-    return all(isinstance(each, TextAttention) and each.is_usual for each in attentions)
+    return all(
+        isinstance(each, TextAttention) and type(each.processor) is AttnProcessor2_0
+        for each in attentions
+    )
+
+
+def _is_plain(attention: Attention) -> bool:
+    """Whether it has nothing that other models' have, which is settled when it is made."""
+    nothing = ("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k")
+    return (
+        not any(getattr(attention, name, None) for name in nothing)
+        and not attention.residual_connection
+        and attention.rescale_output_factor == 1
+    )
 
 
 def _heads(tokens: torch.Tensor, heads: int) -> torch.Tensor:

@@ -159,13 +159,16 @@ def failed_image(what: str, dtype: torch.dtype) -> FailedImage:
 
 @contextmanager
 def _tiled(vae: Any, tile: int | None) -> Iterator[None]:
-    """Within the block, images larger than a tile go through in overlapping tiles."""
-    if tile is None:
-        yield
-        return
-    names = ("use_tiling", "tile_sample_min_size", "tile_latent_min_size")
-    before = {name: getattr(vae, name) for name in names}
-    for name, value in zip(names, (True, tile, tile // PIXELS_PER_LATENT), strict=True):
+    """Within the block, images larger than a tile go through in overlapping tiles; else whole.
+
+    A program may have turned on tiles of its own, of which the numerics say nothing.
+    """
+    values: dict[str, Any] = {"use_tiling": tile is not None}
+    if tile is not None:
+        values["tile_sample_min_size"] = tile
+        values["tile_latent_min_size"] = tile // PIXELS_PER_LATENT
+    before = {name: getattr(vae, name) for name in values}
+    for name, value in values.items():
         setattr(vae, name, value)
     try:
         yield

@@ -195,7 +195,8 @@ def from_texts(kind: type, texts: Mapping[str, str]) -> dict[str, Any]:
         texts: by the name of a field, or ComfyUI's word for it.
 
     Raises:
-        InvalidRequest: there is no such field, or its text cannot be read.
+        InvalidRequest: there is no such field, one is named by both its words, or its text cannot
+            be read.
     """
     typed = [one for one in declared(kind) if one.kind.is_typed]
     known = {word: one for one in typed for word in (one.name, one.comfyui) if word}
@@ -207,6 +208,12 @@ def from_texts(kind: type, texts: Mapping[str, str]) -> dict[str, Any]:
                 f"a setting of an image: {', '.join(known)}",
                 brief(name),
                 meant(name, known) or "Write for example --set steps=30.",
+            )
+        if one.name in values:
+            raise InvalidRequest(
+                f"one value of {one.name}",
+                f"{one.name} and {one.comfyui}, which are the same",
+                "Leave one of them out.",
             )
         try:
             values[one.name] = one.kind.from_text(text)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...core.engine.backend import Backend
     from ...core.engine.engine import Engine
     from ...core.models.model import Model
-    from ...core.numerics import Geometry
+    from ...host.engine_settings import EngineSettings
 
 
 class HeadlessHost(Host):
@@ -110,10 +110,8 @@ class HeadlessHost(Host):
     def engine(
         self,
         model: Model | Backend,
+        settings: EngineSettings,
         *,
-        geometry: Geometry | None,
-        vae_tile: int | None,
-        unrounded: bool,
         devices: str,
         node_id: str,
     ) -> Engine:
@@ -122,20 +120,15 @@ class HeadlessHost(Host):
         Raises:
             InvalidWorkflow: the node asks for one, but could not say so before the run.
         """
-        how: dict[str, Any] = {
-            "geometry": geometry,
-            "vae_tile": vae_tile,
-            "unrounded": unrounded,
-        }
         if self.cluster is not None:
-            return self.cluster.engine(model, **how)
+            return self.cluster.engine(model, settings)
         if devices == ALL:
             raise InvalidWorkflow(
                 "`devices` all as a value of Batch Generate",
                 "one that is wired in, when the model was loaded",
                 "Choose it in the node, or add --ray.",
             )
-        return super().engine(model, **how, devices=devices, node_id=node_id)
+        return super().engine(model, settings, devices=devices, node_id=node_id)
 
     def check_devices(self, devices: str) -> None:
         """All that are there take Ray; `Session` starts it.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.errors import InvalidWorkflow
-from ...core.wording import meant
+from ...core.wording import brief, meant
 from ..graph.catalog import Catalog
 from ..graph.graph import Graph, Link
 from ..graph.inputs import inputs_of
@@ -24,10 +24,19 @@ def apply(graph: Graph, catalog: Catalog, assignments: Iterable[str]) -> Graph:
         assignments: each `NODE.INPUT=VALUE`; NODE is an id or a title.
 
     Raises:
-        InvalidWorkflow: there is no such node or input, or the value is none of its type.
+        InvalidWorkflow: there is no such node or input, it is named twice, or the value is none of
+            its type.
     """
+    done: dict[tuple[str, str], str] = {}
     for assignment in assignments:
         node_id, name, text = _find(graph, assignment)
+        if (node_id, name) in done:
+            raise InvalidWorkflow(
+                f"one value of {name} of {graph.label(node_id)}",
+                f"{brief(done[node_id, name])} and {brief(text)}",
+                "Leave one of them out.",
+            )
+        done[node_id, name] = text
         graph = put(graph, catalog, node_id, name, text)
     return graph
 

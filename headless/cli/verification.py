@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ...core.comparison import Comparison
 from ...core.errors import BatchSDXLError, NotOurs
-from ...core.replay import Comparison, Replay
+from ...core.replay import Replay
 from ...host import host
 
 #: Exit codes, as those of diff.

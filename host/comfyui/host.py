@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ...core.engine.backend import Backend
     from ...core.engine.engine import Engine
     from ...core.models.model import Model
-    from ...core.numerics import Geometry
     from ...core.store.store import ImageStore
+    from ..engine_settings import EngineSettings
     from ..gallery import GalleryFolders
 
 #: What ComfyUI's folders of a kind hold.
@@ -206,24 +206,20 @@ class ComfyHost(Host):
     def engine(
         self,
         model: Model | Backend,
+        settings: EngineSettings,
         *,
-        geometry: Geometry | None,
-        vae_tile: int | None,
-        unrounded: bool,
         devices: str,
         node_id: str,
     ) -> Engine:
         """That of the workers, where all devices are asked for."""
-        how: dict[str, Any] = {
-            "geometry": geometry,
-            "vae_tile": vae_tile,
-            "unrounded": unrounded,
-        }
         if devices == ALL and self.workers is not None:
             return self.workers.engine(
-                model, **how, tell=lambda text: self.tell(text, node_id), check=check_cancelled
+                model,
+                settings,
+                tell=lambda text: self.tell(text, node_id),
+                check=check_cancelled,
             )
-        return super().engine(model, **how, devices=devices, node_id=node_id)
+        return super().engine(model, settings, devices=devices, node_id=node_id)
 
     def check_devices(self, devices: str) -> None:
         """All that are there take workers.

@@ -20,6 +20,7 @@ from batch_sdxl.core import ImageRequest, load_model
 from batch_sdxl.core.errors import InvalidRequest
 from batch_sdxl.core.store.chosen import FOLDER
 from batch_sdxl.headless.cli.main import main
+from batch_sdxl.host.engine_settings import EngineSettings
 from batch_sdxl.tests.cluster.conftest import told_of
 from batch_sdxl.tests.cluster.faulty import Faulty, inject, notes
 
@@ -41,6 +42,7 @@ os.environ.update(BATCH_SDXL_RAY_WORKERS="1", BATCH_SDXL_RAY_CPUS="1")
 from batch_sdxl.cluster import head
 from batch_sdxl.cluster.standing import StandingWorkers
 from batch_sdxl.core import ImageRequest, load_model
+from batch_sdxl.host.engine_settings import EngineSettings
 
 workers, model = StandingWorkers(), load_model(sys.argv[1], device="cpu", dtype="fp32")
 
@@ -48,7 +50,7 @@ workers, model = StandingWorkers(), load_model(sys.argv[1], device="cpu", dtype=
 def run():
     told = []
     engine = workers.engine(
-        model, geometry=None, vae_tile=None, unrounded=False, tell=told.append, check=lambda: None
+        model, EngineSettings(), tell=told.append, check=lambda: None
     )
     requests = [ImageRequest(prompt="p", seed=seed, num_inference_steps=2) for seed in range(2)]
     made = {image.index: image.pixels.sum().item() for image in engine.generate(requests)}
@@ -137,9 +139,8 @@ def test_a_node_may_ask_for_all_devices(local_ray: None, tmp_path: Path, capsys:
 
 def test_standing_workers_are_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = StandingWorkers()
-    how: Any = {"geometry": None, "vae_tile": None, "unrounded": False}
     with pytest.raises(InvalidRequest, match="one of another program, object"):
-        workers.engine(object(), **how, tell=print, check=print)  # type: ignore[arg-type]
+        workers.engine(object(), EngineSettings(), tell=print, check=print)  # type: ignore[arg-type]
     workers.check()
     monkeypatch.setenv("BATCH_SDXL_RAY_CPUS", "0")
     with pytest.raises(InvalidRequest, match="a number from 1 in BATCH_SDXL_RAY_CPUS, got '0'"):

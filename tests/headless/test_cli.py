@@ -1,5 +1,7 @@
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,12 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out == f"batch-sdxl {batch_sdxl.__version__}\n"
+
+
+def test_the_package_is_the_command() -> None:
+    command = [sys.executable, "-m", "batch_sdxl", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"batch-sdxl {batch_sdxl.__version__}\n"
 
 
 def test_generate_makes_an_image_of_each_combination(

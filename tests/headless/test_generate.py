@@ -1,3 +1,4 @@
+import argparse
 import json
 import subprocess
 import sys
@@ -5,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from batch_sdxl.headless.cli import options, recipe
+from batch_sdxl.headless.cli.arguments import parser
 from batch_sdxl.headless.cli.main import main
+from batch_sdxl.headless.cli.parser import Once
 from batch_sdxl.headless.graph.catalog import installed
 from batch_sdxl.headless.graph.check import check
 from batch_sdxl.headless.graph.inputs import inputs_of
@@ -40,8 +43,9 @@ def test_images_may_be_files_of_any_folder(
     other = folder / "elsewhere" / "three.png"
     other.parent.mkdir()
     Image.new("RGB", (64, 64), "green").save(other)
-    images = ["--images", "elsewhere/three.png", "photos/two.png", "--strength", "1", "--json"]
-    assert main([*BASE, "1", "--steps", "1", "--cfg", "1", *images]) == 0
+    images = ["--images", "elsewhere/three.png", "--images", "photos/two.png"]
+    options = ["--steps", "1", "--cfg", "1", "--strength", "1", "--json"]
+    assert main([*BASE, "1", *options, *images]) == 0
     files = json.loads(capsys.readouterr().out)["files"]
     assert [one["row"]["request"]["image"]["name"] for one in files] == ["three.png", "two.png"]
 
@@ -90,6 +94,34 @@ def test_what_is_wrong_is_told_by_its_option_before_anything_loads(
     err = capsys.readouterr().err
     assert said in err
     assert "node" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--prompts", "red"], "one --prompts\nGot:      'a red circle' and 'red'"),
+        (["--prompt", "red"], "Give several prompts a line each"),
+        (["--seeds=2"], """'1' and '2'\nTo do:    Give all seeds in one"""),
+        (["--seed", "2"], "one --seeds"),
+        (["--width", "64", "--wid", "64"], "Leave one of them out."),
+        (["--output", "a", "--out", "b"], "one --output\nGot:      'a' and 'b'"),
+        (["--ray", "--ray", "auto"], "'local' and 'auto'"),
+    ],
+)
+def test_an_option_given_twice_is_refused(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*BASE, "1", *options]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_every_option_of_every_command_is_taken_once_or_adds_up() -> None:
+    (commands,) = (one for one in parser()._actions if one.dest == "command")
+    for name, command in commands.choices.items():  # type: ignore[union-attr]
+        for action in command._actions:
+            once = isinstance(action, Once)
+            adds = isinstance(action, argparse._AppendAction)  # of which extending is a kind
+            assert once or adds or action.nargs == 0, (name, action)
 
 
 def test_several_mistakes_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:

@@ -451,6 +451,14 @@ def test_changes_that_cannot_be_made_are_refused(
     assert "Expected: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("again", ["cfg=5", "guidance_scale=5"])
+def test_a_setting_changed_twice_is_refused(
+    save: Save, capsys: pytest.CaptureFixture[str], again: str
+) -> None:
+    assert main(["reproduce", str(save()), "--set", "cfg=4", "--set", again]) == 1
+    assert "Expected: one value of " in capsys.readouterr().err
+
+
 def test_parameters_read_as_in_other_tools(engine: Engine) -> None:
     request = SizedRequest(
         prompt="a red circle",

@@ -71,6 +71,12 @@ def test_assignment_that_fits_nothing_is_refused(
         apply(graph, catalog, [assignment])
 
 
+def test_an_input_set_twice_is_refused(graph: Graph, catalog: Catalog) -> None:
+    apply(graph, catalog, ["2.value=1", "3.value=1"])
+    with pytest.raises(InvalidWorkflow, match=r"one value of seed of .*, got '1' and '2'"):
+        apply(graph, catalog, ["1.seed=1", "v1.5 = best.seed=2"])
+
+
 def test_drawing_says_what_runs(
     catalog: Catalog, node: Callable[..., Json], drawing: Callable[..., Json]
 ) -> None:

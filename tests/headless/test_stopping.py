@@ -182,9 +182,10 @@ def test_a_command_that_is_stopped_before_its_run_begins_says_so(name: str) -> N
     code = f"""
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from batch_sdxl.headless.cli import main
-main._COMMANDS["store"] = lambda args: os.kill(os.getpid(), signal.{name}) or 0
-sys.exit(main.main(["store"]))
+from batch_sdxl.headless.cli.commands import store
+from batch_sdxl.headless.cli.main import main
+store.run = lambda args: os.kill(os.getpid(), signal.{name}) or 0
+sys.exit(main(["store"]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "\nStopped. No file is written.\n")

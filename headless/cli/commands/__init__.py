@@ -1,0 +1,1 @@
+"""The commands of batch-sdxl, a file each: its arguments, and what it does."""

@@ -1,0 +1,64 @@
+"""`batch-sdxl run`: a workflow, without ComfyUI."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import shared
+
+if TYPE_CHECKING:
+    from ..parser import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its arguments."""
+    parser = commands.add_parser(
+        "run",
+        help="run a workflow file without ComfyUI",
+        description="Run a workflow, as ComfyUI saved or exported it, or a picture that it made. "
+        "ComfyUI's own nodes for SDXL are run as Batch SDXL's, and what that changes is said.",
+        epilog="A node is named by its id or its title: "
+        '--set 3.seeds=1..4 --set "Batch Generate.steps=30"',
+    )
+    parser.add_argument("workflow", type=Path, metavar="WORKFLOW")
+    shared.add_set(
+        parser,
+        "NODE.INPUT=VALUE",
+        "put a value in place of the one in the file; may be given more than once",
+    )
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch models that the workflow names on the Hugging Face hub",
+    )
+    shared.add_allow(parser)
+    shared.add_keeping(parser)
+    shared.add_ray(parser)
+    shared.add_output(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the workflow."""
+    from ...graph import workflow
+    from .. import settings
+    from ..session import Session
+
+    folders = [args.workflow.resolve().parent]
+    named = {text.partition("=")[2] for text in args.set}
+    with Session(
+        folders,
+        args.output,
+        args.json,
+        args.allow,
+        named=named,
+        download=args.download,
+        stores=not args.no_store,
+        anew=args.anew,
+        fits=args.fit_memory,
+        ray=shared.cluster_of(args),
+    ) as session:
+        graph = workflow.read(args.workflow, session.catalog)
+        return session.produce(settings.apply(graph, session.catalog, args.set))
