@@ -1,4 +1,4 @@
-"""The nodes in other languages: every text of every node, in words the front end shows verbatim."""
+"""Nodes and examples in other languages: every text, in words the front end shows verbatim."""
 
 import json
 import re
@@ -29,8 +29,8 @@ def texts(tree: dict[str, Any], above: Key = ()) -> Iterator[tuple[Key, str]]:
             yield (*above, key), value
 
 
-def read(language: str) -> dict[str, Any]:
-    path = ROOT / "locales" / language / "nodeDefs.json"
+def read(language: str, name: str = "nodeDefs") -> dict[str, Any]:
+    path = ROOT / "locales" / language / f"{name}.json"
     tree: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return tree
 
@@ -100,3 +100,23 @@ def test_the_names_of_a_node_are_told_apart(language: str) -> None:
         for part in ("inputs", "outputs"):
             names = [entry["name"] for entry in tree[part].values()]
             assert len(set(names)) == len(names), f"{node} {part}: {names}"
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_every_example_has_a_title_of_its_own(language: str) -> None:
+    titles = read(language, "main")["batchSDXL"]["examples"]
+    # The order of the cards, which the front end does not keep otherwise.
+    assert [*titles] == [*read("en", "main")["batchSDXL"]["examples"]]
+    assert {*titles} == {path.stem for path in (ROOT / "example_workflows").glob("*.json")}
+    assert len({*titles.values()}) == len(titles)
+    for title in titles.values():  # which a saved workflow begins with as its file's name
+        assert re.fullmatch(r"[^\\/:*?\"<>|]{1,80}", title), title
+    if language != "en":
+        translated = read("en", "main")["batchSDXL"]["examples"]
+        assert all(title != translated[name] for name, title in titles.items())
+
+
+def test_the_pack_is_called_by_its_name_in_every_language() -> None:
+    for language in ("en", *LANGUAGES):
+        category = read(language, "main")["templateWorkflows"]["category"]
+        assert category == {"batch-sdxl": "Batch SDXL"}

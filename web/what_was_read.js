@@ -1,6 +1,7 @@
 /** What a list node has read, shown in the node after a run. */
 
 import { app } from "../../scripts/app.js";
+import "./seed_list.js"; // whose button stands above the text, whichever script comes first
 
 const PROMPTS = "BatchSDXL_PromptList";
 const NODES = [PROMPTS, "BatchSDXL_SeedList", "BatchSDXL_LoadImageBatch"];
@@ -16,7 +17,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (!NODES.includes(node.comfyClass)) return;
     const box = document.createElement("textarea");
-    box.className = "comfy-multiline-input";
+    box.className = "comfy-multiline-input batch-sdxl-read";
     box.readOnly = true;
     box.placeholder = "After a run: what was read";
     box.setAttribute("aria-label", "What was read");

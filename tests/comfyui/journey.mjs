@@ -1,13 +1,13 @@
 // A person's way through ComfyUI with our nodes, in a real browser:
-//     node journey.mjs URL classic|nodes2 FOLDER
+//     node journey.mjs URL classic|nodes2 FOLDER TITLE
 //
 // Searches, drags a node in, connects, runs, sees the preview, cancels, reads help, takes a
-// template. Prints as JSON what was seen; screenshots go to FOLDER.
+// template of that title. Prints as JSON what was seen; screenshots go to FOLDER.
 
 import { join } from "node:path";
 import { ended, launch, open } from "./browser.mjs";
 
-const [url, renderer, folder] = process.argv.slice(2);
+const [url, renderer, folder, title] = process.argv.slice(2);
 const { browser, page, errors } = await launch(url, renderer);
 const seen = { errors, words: {} };
 
@@ -65,7 +65,7 @@ try {
   seen.help = await help("BatchSDXL_SeedList");
   await shot("help");
 
-  seen.templates = await template("text_to_image");
+  seen.templates = await template(title);
   await page.waitForTimeout(1500);
   await shot("template");
   seen.fromTemplate = await types();
@@ -280,26 +280,32 @@ async function help(type) {
   }));
 }
 
-/** Opens a template of the pack; the names of all of them. */
-async function template(name) {
+/** Opens a template of the pack; the titles of all of them, and whether their pictures come. */
+async function template(title) {
   await page.evaluate(() =>
     window.app.extensionManager.command.execute("Comfy.BrowseTemplates"),
   );
   const heading = page.getByText("EXTENSIONS", { exact: true });
   await page.waitForTimeout(1500);
   if (await heading.count()) await heading.click();
-  await page.getByText("batch-sdxl", { exact: false }).last().click();
+  await page.getByText("Batch SDXL", { exact: true }).last().click();
   const cards = page.locator("[data-testid^=template-workflow-]");
-  const card = page.locator(`[data-testid=template-workflow-${name}]`);
+  const card = page.locator(`[data-testid="template-workflow-${title}"]`);
   await card.waitFor();
-  const names = await cards.evaluateAll((all) =>
+  const titles = await cards.evaluateAll((all) =>
     all.map((card) => card.dataset.testid.replace("template-workflow-", "")),
   );
-  const picture = (name) => `${url}/api/workflow_templates/batch-sdxl/${name}.jpg`;
-  const pictures = await Promise.all(
-    names.map(async (name) => (await page.request.get(picture(name))).ok()),
+  const pictures = await page.evaluate(
+    (titles) =>
+      Promise.all(
+        titles.map(async (title) => {
+          const { api } = window.app;
+          return (await fetch(api.apiURL(`/workflow_templates/batch-sdxl/${title}.jpg`))).ok;
+        }),
+      ),
+    titles,
   );
   await shot("templates");
   await card.click();
-  return { names, pictures };
+  return { titles, pictures };
 }
