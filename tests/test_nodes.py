@@ -297,9 +297,9 @@ def test_where_the_host_shows_previews_nothing_else_changes(
     with host.use(host.Host()):
         unseen, _ = generate(tiny, seeds=(5, 6), prompts=(Prompt("x"),), combine="product")
     assert not folders.sheets
-    monkeypatch.setattr(preview, "FIRST", 0.0)
-    monkeypatch.setattr(preview, "PERIOD", 0.0)
-    monkeypatch.setattr(preview, "SHARE", 1e9)
+    monkeypatch.setattr(pace, "FIRST", 0.0)
+    monkeypatch.setattr(pace, "PERIOD", 0.0)
+    monkeypatch.setattr(pace, "SHARE", 1e9)
     folders.shows_preview = True
     folders.stop_at = 1
     changes: dict[str, Any] = {"seeds": (5, 6), "prompts": (Prompt("x"),), "combine": "product"}
