@@ -10,7 +10,8 @@ import pytest
 import torch
 from batch_sdxl import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 from batch_sdxl.core import Engine, ImageRequest, Model
-from batch_sdxl.core.engine import diffusers_backend, preview
+from batch_sdxl.core.engine import diffusers_backend
+from batch_sdxl.core.engine.preview import pace
 from batch_sdxl.core.errors import BatchSDXLError, FailedImage, InvalidRequest
 from batch_sdxl.core.models import vae
 from batch_sdxl.core.prompts.prompt import Prompt, Settings
