@@ -1,10 +1,11 @@
-"""What live previews of a batch take of a run's time.
+"""What live previews of a batch take of a run's time, and how soon they show what there is.
 
-    python -m benchmarks preview [--model demo] [--images 24] [--steps 30] [--pairs 5]
+    python -m benchmarks preview [--model demo] [--images 24] [--steps 60] [--pairs 5]
 
 Makes the same images with previews (drawn and encoded as JPEG, as ComfyUI has them) and without, in
-turns, and prints the ratio of the shortest times, and the share that drawing and encoding took by
-the clock. Both are of the time after the first run, which warms up.
+turns, and prints the ratio of the shortest times, the share that drawing and encoding took by the
+clock, seconds between two drawings, and from an image's end to its first drawing. All of these are
+of the time after the first run, which warms up.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import time
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -24,8 +26,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of `python -m benchmarks preview`."""
     parser.add_argument("--model", default="demo")
     parser.add_argument("--images", type=int, default=24)
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--pairs", type=int, default=5)
+
+
+class Seen:
+    """What there was to see of a run.
+
+    Attributes:
+        looking: seconds that it took.
+        drawings: when each was done.
+        waits: seconds from the end of an image to its first drawing.
+    """
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.looking = 0.0
+        self.drawings: list[float] = []
+        self.waits: list[float] = []
 
 
 def run(args: argparse.Namespace) -> None:
@@ -39,45 +57,50 @@ def run(args: argparse.Namespace) -> None:
         for n in range(args.images)
     ]
     print(f"{device_class(model.device)}, {args.images} images of {args.steps} steps")
-    _make(engine, requests, with_previews=True)
-    times: dict[bool, list[float]] = {False: [], True: []}
-    shares, counts = [], []
+    _make(engine, requests, Seen())
+    times: dict[bool, list[float]] = {True: [], False: []}
+    runs: list[Seen] = []
     for pair in range(args.pairs):
         for with_previews in (False, True) if pair % 2 else (True, False):
-            seconds, looking, sheets = _make(engine, requests, with_previews=with_previews)
-            times[with_previews].append(seconds)
-            if with_previews:
-                shares.append(looking / seconds)
-                counts.append(sheets)
+            own = Seen() if with_previews else None
+            times[with_previews].append(_make(engine, requests, own))
+            if own is not None:
+                runs.append(own)
     seen, unseen = min(times[True]), min(times[False])
+    shares = [own.looking / whole for own, whole in zip(runs, times[True], strict=True)]
     print(f"  without {unseen:.2f} s, with {seen:.2f} s: {seen / unseen:.3f}")
-    print(f"  looking took {median(shares):.2%} (at most {max(shares):.2%}), {counts} drawings")
+    print(f"  looking took {median(shares):.2%} (at most {max(shares):.2%})")
+    gaps = [after - before for own in runs for before, after in pairwise(own.drawings)]
+    waits = [wait for own in runs for wait in own.waits]
+    for what, values in (("between two drawings", gaps), ("from an image's end to it", waits)):
+        if values:
+            print(f"  {what} {median(values):.2f} s (at most {max(values):.2f})")
 
 
-def _make(
-    engine: Engine, requests: list[SizedRequest], *, with_previews: bool
-) -> tuple[float, float, int]:
-    """Seconds of a run, those of them that its previews took, and how many there were."""
-    preview = _preview(engine.model, requests) if with_previews else None
-    looking, sheets = 0.0, 0
+def _make(engine: Engine, requests: list[SizedRequest], seen: Seen | None) -> float:
+    """Seconds of a run, with previews if there is somebody to see them."""
+    preview = _preview(engine.model, requests)
+    ended: list[float] = []
 
     def look(progress: Progress) -> None:
-        nonlocal looking, sheets
-        if preview is None:
+        if seen is None:
             return
         begin = time.perf_counter()
         over = progress.images == progress.total_images
         sheet = preview.draw({lane.index: lane for lane in progress.running}, last=over)
         if sheet is not None:
             sheet.save(io.BytesIO(), "JPEG", quality=95)
-            sheets += 1
-        looking += time.perf_counter() - begin
+            now = time.perf_counter()
+            seen.drawings.append(now)
+            seen.waits.extend(now - end for end in ended)
+            ended.clear()
+        seen.looking += time.perf_counter() - begin
 
     begin = time.perf_counter()
     for image in engine.generate(requests, on_step=look):
-        if preview is not None:
-            preview.finish(image.index, image.pixels)
-    return time.perf_counter() - begin, looking, sheets
+        preview.finish(image.index, image.pixels)
+        ended.append(time.perf_counter())
+    return time.perf_counter() - begin
 
 
 def _preview(model: Any, requests: list[SizedRequest]) -> BatchPreview:
