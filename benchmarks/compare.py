@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--pixels", type=int, help="width and height of images, in place of each model's own"
+    )
     parser.add_argument("--short", action="store_true", help="fewer images and steps")
     parser.add_argument("--device", default="cuda" if on_gpu else "cpu")
     parser.add_argument("--dtype", default="fp16" if on_gpu else "fp32")
@@ -84,14 +87,15 @@ def run(args: argparse.Namespace) -> None:
         model = make(size, device, args.dtype)
         theirs = untouched(model)
         images, steps = (_SHORT if args.short else _WORK)[size]
+        pixels = args.pixels or model.native_size
         with ExitStack() as stack:
             comfyui = None
             if "COMFYUI_DIR" in os.environ and size != "small":
                 comfyui = stack.enter_context(ComfyUI(model))
-            floor = Floor(theirs, model.native_size, args.rows)
+            floor = Floor(theirs, pixels, args.rows)
             results.add("best calls", model=size, shape=floor.shape)
             for name in args.workloads:
-                requests = WORKLOADS[name](images, steps, model.native_size)
+                requests = WORKLOADS[name](images, steps, pixels)
                 ways = _ways(model, contestants.pipeline(theirs), name, floor, comfyui)
                 if args.compiled:
                     own = replace(model, spec=replace(model.spec, compiled=True))
@@ -167,14 +171,14 @@ def _plot(results: Results, model: Model, pipe: Any, size: str, floor: Floor, st
     """Images a second by rows of a call, UNet and VAE."""
     lines: dict[str, dict[int, float]] = {"ours": {}, "diffusers, list call": {}, "bare calls": {}}
     for rows in sorted({rows for _, rows in floor.per_row}):
-        requests = contestants.uniform(rows // 2, steps, model.native_size)
+        requests = contestants.uniform(rows // 2, steps, floor.pixels)
         engine = Engine(model, geometry=Geometry(rows))
         best = min(time for (_, count), time in floor.per_row.items() if count == rows)
         for name, way in {
             "ours": contestants.ours(engine),
             "diffusers, list call": contestants.list_call(pipe),
         }.items():
-            way(contestants.uniform(rows // 2, 1, model.native_size))
+            way(contestants.uniform(rows // 2, 1, floor.pixels))
             begin = time.perf_counter()
             way(requests)
             lines[name][rows] = len(requests) / (time.perf_counter() - begin)

@@ -25,11 +25,14 @@ class Floor:
 
     Its text is always of one chunk, its images are square with as many pixels, and its rows of any
     images share calls: less than any engine has to do.
+
+    Attributes:
+        pixels: of the sides of the images that it was timed with.
     """
 
     def __init__(self, model: Model, pixels: int, all_rows: Sequence[int] = ROWS) -> None:
         """Find the best memory format and number of rows for images of `pixels` squared."""
-        self._model, self._pixels = model, pixels
+        self._model, self.pixels = model, pixels
         self._unets = {"eager": model.unet}
         if model.device.type != "cpu":  # where it gains nothing, and a large copy may not fit
             self._unets["channels-last"] = _channels_last(model.unet)
@@ -57,12 +60,12 @@ class Floor:
 
     @torch.inference_mode()
     def _time(self, how: str, rows: int) -> float:
-        inputs = unet_inputs(self._model, rows, self._pixels)
+        inputs = unet_inputs(self._model, rows, self.pixels)
         return seconds(lambda: call_unet(self._unets[how], inputs), self._model.device, 0.2) / rows
 
     @torch.inference_mode()
     def _time_vae(self, vae: Any) -> float:
-        part = latents(self._model, 1, self._pixels).to(vae.dtype)
+        part = latents(self._model, 1, self.pixels).to(vae.dtype)
         return seconds(lambda: vae.decode(part), self._model.device, 0.2)
 
     @torch.inference_mode()
