@@ -67,4 +67,5 @@ def test_from_the_first_search_to_a_template(
         assert seen["promptsFit"]
         assert {"Save Image Batch", "About this workflow"} <= set(seen["titles"])
     assert seen["templateRun"] == "execution_success"
+    assert (seen["refusedWidth"], seen["refusedRows"]) == ([["width"]], [["the node"]])
     assert not seen["errors"]
