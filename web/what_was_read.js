@@ -32,8 +32,9 @@ app.registerExtension({
       box.classList.add("batch-sdxl-prompts-read");
       const negative = node.widgets.find(({ name }) => name === "negative_prompt");
       negative.options.getMinHeight = negative.options.getMaxHeight = () => NEGATIVE_HEIGHT;
-      node.setSize(LEAST.map((size, k) => Math.max(size, node.size[k])));
     }
+    const least = node.comfyClass === PROMPTS ? LEAST : node.computeSize();
+    node.setSize(node.size.map((size, k) => Math.max(size, least[k])));
     const onExecuted = node.onExecuted;
     node.onExecuted = function (output) {
       onExecuted?.apply(this, arguments);

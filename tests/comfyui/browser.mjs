@@ -10,12 +10,12 @@ const { chromium } = createRequire(import.meta.url)("playwright-core");
  * A browser with an empty page, which reaches nothing but the server; and the errors that our
  * scripts will throw there.
  */
-export async function launch(url, renderer) {
+export async function launch(url, renderer, options = { viewport: { width: 1600, height: 1000 } }) {
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM,
     args: ["--no-sandbox", "--disable-gpu"],
   });
-  const page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
+  const page = await browser.newPage(options);
   page.setDefaultTimeout(120_000);
   const errors = [];
   page.on("pageerror", ({ stack }) => {

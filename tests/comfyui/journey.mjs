@@ -25,7 +25,7 @@ try {
     seen.words[word] = await search(word);
   for (const word of ["prompts", "seeds", "save image", "sdxl"])
     seen.words[word] = await search(word);
-  for (const word of ["txt2img", "clip skip", "lora"]) seen.words[word] = await search(word);
+  for (const word of ["txt2img", "clip skip", "image to image", "text to image"]) seen.words[word] = await search(word);
   await close();
 
   await dragFromLibrary("Seed List", 1100, 300);
@@ -72,6 +72,12 @@ try {
   seen.promptsFit = await fits("BatchSDXL_PromptList", "text");
   seen.titles = await page.locator("[data-testid=node-title]").allInnerTexts();
   seen.templateRun = await run();
+
+  await set("BatchSDXL_BatchGenerate", "width", 100);
+  seen.refusedWidth = await refusedAt();
+  await set("BatchSDXL_BatchGenerate", "width", 0);
+  await set("BatchSDXL_BatchGenerate", "rows_per_call", 3);
+  seen.refusedRows = await refusedAt();
   await shot("template_run");
   console.log(JSON.stringify(seen));
 } catch (error) {
@@ -214,6 +220,16 @@ async function run() {
   const type = await end;
   await page.waitForTimeout(500); // what is shown may come a moment later
   return type;
+}
+
+/** The inputs that are marked after a run that is refused, for each node. */
+function refusedAt() {
+  return page.evaluate(async () => {
+    await window.app.queuePrompt(0);
+    return Object.values(window.app.lastNodeErrors).map(({ errors }) =>
+      errors.map((error) => error.extra_info.input_name ?? "the node"),
+    );
+  });
 }
 
 function images(type) {

@@ -21,8 +21,14 @@ WORDS = {
     "save image": "Save Image Batch",
 }
 
-#: Words that are in no node's name, which older versions do not look at.
-ALIASES = {"sdxl": "Load SDXL", "txt2img": "Batch Generate", "clip skip": "Prompt Settings"}
+#: Words that are in no node's name, but in aliases or blueprints, which older versions do not know.
+ALIASES = {
+    "sdxl": "Load SDXL",
+    "txt2img": "Batch Generate",
+    "clip skip": "Prompt Settings",
+    "image to image": "Image to Image (Batch SDXL)",
+    "text to image": "Text to Image (Batch SDXL)",
+}
 
 
 @pytest.mark.parametrize("renderer", ["classic", "nodes2"])
@@ -67,4 +73,5 @@ def test_from_the_first_search_to_a_template(
         assert seen["promptsFit"]
         assert {"Save Image Batch", "About this workflow"} <= set(seen["titles"])
     assert seen["templateRun"] == "execution_success"
+    assert (seen["refusedWidth"], seen["refusedRows"]) == ([["width"]], [["the node"]])
     assert not seen["errors"]
