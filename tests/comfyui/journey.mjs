@@ -25,7 +25,7 @@ try {
     seen.words[word] = await search(word);
   for (const word of ["prompts", "seeds", "save image", "sdxl"])
     seen.words[word] = await search(word);
-  for (const word of ["txt2img", "clip skip", "image to image", "text to image"]) seen.words[word] = await search(word);
+  for (const word of ["txt2img", "clip skip", "image to image"]) seen.words[word] = await search(word);
   await close();
 
   await dragFromLibrary("Seed List", 1100, 300);

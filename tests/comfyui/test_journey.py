@@ -27,7 +27,6 @@ ALIASES = {
     "txt2img": "Batch Generate",
     "clip skip": "Prompt Settings",
     "image to image": "Image to Image (Batch SDXL)",
-    "text to image": "Text to Image (Batch SDXL)",
 }
 
 
