@@ -97,18 +97,27 @@ def tensors(folder: Path) -> Tensors:
     def weights(part: str, name: str = "model") -> Tensors:
         return load_file(folder / part / f"{name}.safetensors")
 
-    found = {
-        UNET + original_name(name): tensor
-        for name, tensor in weights("unet", "diffusion_pytorch_model").items()
-    }
-    for name, tensor in weights("vae", "diffusion_pytorch_model").items():
+    return original_tensors(
+        weights("unet", "diffusion_pytorch_model"),
+        weights("vae", "diffusion_pytorch_model"),
+        weights("text_encoder"),
+        weights("text_encoder_2"),
+    )
+
+
+def original_tensors(
+    unet: Tensors, vae: Tensors, text_encoder: Tensors, text_encoder_2: Tensors
+) -> Tensors:
+    """The parts of a model, under diffusers' names, as one file has them."""
+    found = {UNET + original_name(name): tensor for name, tensor in unet.items()}
+    for name, tensor in vae.items():
         new = original_vae_name(name)
         # Attention was made of convolutions over single pixels.
         is_projection = ".attn_1." in new and tensor.ndim == 2
         found[VAE + new] = tensor[:, :, None, None] if is_projection else tensor
-    for name, tensor in weights("text_encoder").items():
+    for name, tensor in text_encoder.items():
         found[CLIP_L + "text_model." + name.removeprefix("text_model.")] = tensor
-    found |= original_open_clip(weights("text_encoder_2"))
+    found |= original_open_clip(text_encoder_2)
     found[CLIP_L + "text_model.embeddings.position_ids"] = torch.arange(77)[None]
     return {name: tensor.contiguous() for name, tensor in found.items()}
 
