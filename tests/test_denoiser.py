@@ -257,7 +257,7 @@ def test_an_activation_takes_no_number_by_itself(threads: int) -> None:
             together = RowSiLU()(rows)
             assert torch.allclose(together, torch.nn.functional.silu(rows))
             for count in (1, 2):
-                parts = [RowSiLU()(part) for part in rows.split(count)]
+                parts = [RowSiLU()(part) for part in torch.split(rows, count)]
                 assert torch.equal(together, torch.cat(parts))
     finally:
         torch.set_num_threads(before)
