@@ -14,7 +14,7 @@ from batch_sdxl.core.engine.conditions.size import SizeCondition
 from batch_sdxl.core.engine.conditions.text import TextCondition
 from batch_sdxl.core.engine.denoiser import Denoiser, _call
 from batch_sdxl.core.engine.rows import Rows
-from batch_sdxl.core.models.row_layers import RowLinear, use_row_layers
+from batch_sdxl.core.models.row_layers import RowLinear, RowSiLU, use_row_layers
 from batch_sdxl.core.pinning import pinned
 from diffusers.models.attention_processor import AttnProcessor2_0
 
@@ -244,6 +244,31 @@ def test_all_linear_layers_take_each_row_alone(fresh: Model) -> None:
                 close = torch.nn.functional.linear(rows, module.weight, module.bias)
                 assert torch.allclose(together, close, atol=1e-5)
                 assert torch.equal(together, torch.cat([module(rows[n : n + 1]) for n in range(3)]))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_an_activation_takes_no_number_by_itself(threads: int) -> None:
+    """At the end of a thread's part torch has other bits for some numbers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for shape in ((144, 9, 13), (24, 5, 7), (320, 8, 8), (7,)):
+            rows = torch.randn(6, *shape, generator=torch.Generator().manual_seed(1))
+            together = RowSiLU()(rows)
+            assert torch.allclose(together, torch.nn.functional.silu(rows))
+            for count in (1, 2):
+                parts = [RowSiLU()(part) for part in torch.split(rows, count)]
+                assert torch.equal(together, torch.cat(parts))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_layout_of_latents_makes_no_difference(tiny: Model) -> None:
+    """Those of an encoded image have the VAE's, until they are put beside others."""
+    rows = some_rows(tiny, 4, (20, 16))
+    expected = Denoiser(tiny)(rows, Geometry(4))
+    last = rows.sample.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(Denoiser(tiny)(replace(rows, sample=last), Geometry(4)), expected)
 
 
 def test_the_unet_keeps_its_weights_and_has_no_hooks(fresh: Model) -> None:

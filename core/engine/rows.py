@@ -41,8 +41,9 @@ class Rows:
 
     def call(self, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         """The arguments of diffusers' UNet by name, on a device, the latents in a dtype."""
+        # Kernels are chosen by layout too: of an encoded image it is the VAE's, until others join.
         call: dict[str, Any] = {
-            "sample": self.sample.to(device, dtype),
+            "sample": self.sample.to(device, dtype).contiguous(),
             "timestep": self.timestep.to(device),
             "added_cond_kwargs": {},
         }

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
+from torch.nn import functional
+
+#: Numbers that torch works on at once with the widest registers, and those that are worth a thread
+#: (`vectorized_loop` in ATen/native/cpu/Loops.h; at::internal::GRAIN_SIZE).
+_AT_ONCE, _GRAIN = 32, 2**15
 
 
 class RowLinear(torch.nn.Linear):
@@ -46,6 +52,32 @@ class PointConv(torch.nn.Conv2d):
         return result.reshape(rows, -1, height, width)
 
 
+class RowSiLU(torch.nn.SiLU):
+    """SiLU, of which no number is left over on a CPU.
+
+    Torch takes what is left at the end of a thread's part one by one, which gives some numbers
+    other bits: so few that a trial may meet none of them. Where parts end depends on the rows.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Of any shape."""
+        if input.device.type != "cpu" or torch.compiler.is_compiling():
+            return super().forward(input)
+        count = input.numel()
+        missing = _without_rest(count, torch.get_num_threads()) - count
+        if not missing:
+            return super().forward(input)
+        return functional.silu(functional.pad(input.flatten(), (0, missing)))[:count].view_as(input)
+
+
+@cache
+def _without_rest(count: int, threads: int) -> int:
+    """So many numbers or a few more, of which no thread's part leaves any over."""
+    while count % _AT_ONCE or -(-count // min(threads, -(-count // _GRAIN))) % _AT_ONCE:
+        count += _AT_ONCE - count % _AT_ONCE
+    return count
+
+
 def use_row_layers(unet: Any) -> None:
     """Make a UNet's layers those of this file; no weight is touched."""
     for module in unet.modules():
@@ -53,6 +85,8 @@ def use_row_layers(unet: Any) -> None:
             module.__class__ = RowLinear
         elif type(module) is torch.nn.Conv2d and _is_of_points(module):
             module.__class__ = PointConv
+        elif type(module) is torch.nn.SiLU and not module.inplace:
+            module.__class__ = RowSiLU
 
 
 def _is_of_points(module: torch.nn.Conv2d) -> bool:
