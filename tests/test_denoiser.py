@@ -14,9 +14,10 @@ from batch_sdxl.core.engine.conditions.size import SizeCondition
 from batch_sdxl.core.engine.conditions.text import TextCondition
 from batch_sdxl.core.engine.denoiser import Denoiser, _call
 from batch_sdxl.core.engine.rows import Rows
-from batch_sdxl.core.models.row_layers import RowLinear, RowSiLU, use_row_layers
+from batch_sdxl.core.models.row_layers import RowLinear, RowSiLU, row_gelu, use_row_layers
 from batch_sdxl.core.pinning import pinned
 from diffusers.models.attention_processor import AttnProcessor2_0
+from torch.nn import functional
 
 
 @pytest.fixture
@@ -246,19 +247,22 @@ def test_all_linear_layers_take_each_row_alone(fresh: Model) -> None:
                 assert torch.equal(together, torch.cat([module(rows[n : n + 1]) for n in range(3)]))
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
 def test_an_activation_takes_no_number_by_itself(threads: int) -> None:
     """At the end of a thread's part torch has other bits for some numbers."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        for shape in ((144, 9, 13), (24, 5, 7), (320, 8, 8), (7,)):
-            rows = torch.randn(6, *shape, generator=torch.Generator().manual_seed(1))
-            together = RowSiLU()(rows)
-            assert torch.allclose(together, torch.nn.functional.silu(rows))
-            for count in (1, 2):
-                parts = [RowSiLU()(part) for part in torch.split(rows, count)]
-                assert torch.equal(together, torch.cat(parts))
+        for activation, plain in ((RowSiLU(), functional.silu), (row_gelu, functional.gelu)):
+            for shape in ((144, 9, 13), (24, 5, 7), (320, 8, 8), (64, 384), (7,)):
+                draw = torch.Generator().manual_seed(1)
+                both = torch.randn(6, *shape[:-1], 2 * shape[-1], generator=draw)
+                for rows in (both[..., : shape[-1]], both[..., shape[-1] :].contiguous()):
+                    together = activation(rows)
+                    assert torch.allclose(together, plain(rows), atol=1e-6)
+                    for count in (1, 2):
+                        parts = [activation(part) for part in torch.split(rows, count)]
+                        assert torch.equal(together, torch.cat(parts))
     finally:
         torch.set_num_threads(before)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-#: Numbers that torch works on at once with the widest registers, and those that are worth a thread
-#: (`vectorized_loop` in ATen/native/cpu/Loops.h; at::internal::GRAIN_SIZE).
-_AT_ONCE, _GRAIN = 32, 2**15
+#: Numbers that torch works on at once with the widest registers (`vectorized_loop` in
+#: ATen/native/cpu/Loops.h).
+_AT_ONCE = 32
 
 
 class RowLinear(torch.nn.Linear):
@@ -53,33 +54,66 @@ class PointConv(torch.nn.Conv2d):
 
 
 class RowSiLU(torch.nn.SiLU):
-    """SiLU, of which no number is left over on a CPU.
-
-    Torch takes what is left at the end of a thread's part one by one, which gives some numbers
-    other bits: so few that a trial may meet none of them. Where parts end depends on the rows.
-    """
+    """SiLU, as `_whole` has it."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Of any shape."""
-        if input.device.type != "cpu" or torch.compiler.is_compiling():
-            return super().forward(input)
-        count = input.numel()
-        missing = _without_rest(count, torch.get_num_threads()) - count
-        if not missing:
-            return super().forward(input)
-        return functional.silu(functional.pad(input.flatten(), (0, missing)))[:count].view_as(input)
+        return _whole(functional.silu, input, _silu_parts)
+
+
+def row_gelu(gate: torch.Tensor) -> torch.Tensor:
+    """GELU of any shape, as `_whole` has it."""
+    return _whole(functional.gelu, gate, _gelu_parts)
+
+
+def _whole(
+    activation: Callable[[torch.Tensor], torch.Tensor],
+    input: torch.Tensor,
+    parts: Callable[[int, int], int],
+) -> torch.Tensor:
+    """An activation of which no number is left over on a CPU.
+
+    Torch takes what is left at the end of a thread's part one by one, which gives some numbers
+    other bits: so few that a trial may meet none of them. Where parts end depends on the rows.
+
+    Args:
+        activation: that works on each number alone.
+        input: of any shape.
+        parts: of so many numbers and threads, how many there are.
+    """
+    if input.device.type != "cpu" or torch.compiler.is_compiling():
+        return activation(input)
+    count = input.numel()
+    needed = _without_rest(count, torch.get_num_threads(), parts)
+    # Lines that are apart in memory are worked on one by one.
+    if needed == count and (input.is_contiguous() or input.shape[-1] % _AT_ONCE == 0):
+        return activation(input)
+    filled = functional.pad(input.flatten(), (0, needed - count))
+    return activation(filled)[:count].view(input.shape)
 
 
 @cache
-def _without_rest(count: int, threads: int) -> int:
-    """So many numbers or a few more, of which no thread's part leaves any over."""
-    while count % _AT_ONCE or -(-count // min(threads, -(-count // _GRAIN))) % _AT_ONCE:
+def _without_rest(count: int, threads: int, parts: Callable[[int, int], int]) -> int:
+    """So many numbers or a few more, of which no part leaves any over."""
+    while count % _AT_ONCE or -(-count // parts(count, threads)) % _AT_ONCE:
         count += _AT_ONCE - count % _AT_ONCE
     return count
 
 
+def _silu_parts(count: int, threads: int) -> int:
+    """As `at::internal::GRAIN_SIZE` has it."""
+    return min(threads, -(-count // 2**15))
+
+
+def _gelu_parts(count: int, threads: int) -> int:
+    """As `GeluKernelImpl` in ATen/native/cpu/Activation.cpp has it."""
+    return threads if count > 2**14 else 1
+
+
 def use_row_layers(unet: Any) -> None:
     """Make a UNet's layers those of this file; no weight is touched."""
+    from diffusers.models.activations import GEGLU
+
     for module in unet.modules():
         if type(module) is torch.nn.Linear:
             module.__class__ = RowLinear
@@ -87,6 +121,8 @@ def use_row_layers(unet: Any) -> None:
             module.__class__ = PointConv
         elif type(module) is torch.nn.SiLU and not module.inplace:
             module.__class__ = RowSiLU
+        elif type(module) is GEGLU:
+            module.gelu = row_gelu
 
 
 def _is_of_points(module: torch.nn.Conv2d) -> bool:
