@@ -224,5 +224,10 @@ class ProgressDisplay:
             BaseException: whatever the host uses to stop a run; it must be let through.
         """
 
-    def end(self, text: str) -> None:
-        """Show what has become of the run, well or not, in place of how far it is."""
+    def end(self, text: str, sheet: Image | None = None) -> None:
+        """Show what has become of the run, well or not, in place of how far it is.
+
+        Args:
+            text: that says it.
+            sheet: the batch as it is in the end, RGB; None where there is nothing to see.
+        """

@@ -54,8 +54,7 @@ class Display:
         sheet = None
         if self._preview is not None:
             running = {self._places[lane.index]: lane for lane in progress.running}
-            over = progress.images == progress.total_images
-            sheet = self._preview.draw(running, last=over)
+            sheet = self._preview.draw(running)
         self._steps = self._before + progress.steps
         self._host.update(self._steps, self._done + progress.images, sheet)
         self._foretell(progress)
@@ -105,4 +104,6 @@ class Display:
     def end(self, text: str) -> None:
         """Show what has become of the run."""
         if self._host is not None:
-            self._host.end(text)
+            # Not when the engine's last image is there: some may have failed, or be made after it.
+            sheet = None if self._preview is None else self._preview.draw({}, last=True)
+            self._host.end(text, sheet)

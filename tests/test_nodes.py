@@ -66,8 +66,9 @@ class FolderHost(host.Host):
                 if images == owner.stop_at:
                     raise Cancelled
 
-            def end(self, text: str) -> None:
+            def end(self, text: str, sheet: Image.Image | None = None) -> None:
                 owner.texts.append(text)
+                owner.sheets += [sheet] if sheet else []
 
         return Display()
 
@@ -249,10 +250,17 @@ def test_a_row_that_fails_stops_the_run_or_is_left_out(
         return vae.decode(model, latents * float("nan") if number == 1 else latents, tile)
 
     monkeypatch.setattr(diffusers_backend, "decode", spoiled)
+    folders.shows_preview = True
     (images,), left = generate(tiny, combine="product", on_error="skip")
     (missing,) = [n for n, row in enumerate(rows) if row not in left]
     assert torch.equal(images, torch.cat([expected[:missing], expected[missing + 1 :]]))
     assert f"1 of 4 images failed.\nimage {missing + 1} of 4 (seed " in folders.texts[-2]
+    sheet = np.asarray(folders.sheets[-1])  # the end is drawn in any case
+    for number in {0, 1, 2, 3} - {missing}:
+        pixels = Image.fromarray((expected[number] * 255).round().byte().numpy())
+        tile = np.asarray(pixels.resize((62, 62), Image.Resampling.BICUBIC))
+        top, left_edge = 64 * (number // 2) + 1, 64 * (number % 2) + 1
+        assert np.array_equal(sheet[top : top + 62, left_edge : left_edge + 62], tile)
     folders.failed.clear()
     with pytest.raises(FailedImage, match=r"of image \d of 4 \(seed \d\).*on_error set to skip"):
         generate(tiny, combine="product", steps=3)

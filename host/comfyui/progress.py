@@ -39,25 +39,32 @@ class ComfyProgress(ProgressDisplay):
         self._pace = pace
         self._node_id = node_id
         self._told = 0.0
+        self._steps = 0
 
     def update(self, steps: int, images: int, sheet: Image | None = None) -> None:
         """Move the bar; show the text now and then, and a preview if there is one."""
-        import comfy.model_management as manager
-
-        try:
-            # No limit of size: the sheet has its own.
-            self._bar.update_absolute(steps, preview=sheet and ("JPEG", sheet, None))
-        except manager.InterruptProcessingException:
-            manager.interrupt_current_processing()  # the bar has taken it back by raising
+        self._steps = steps
+        self._move(sheet)
         self._pace.update(steps)
         now = time.monotonic()
         if now - self._told >= PERIOD:
             self._told = now
-            self.end(self._pace.describe(images))
+            send_text(self._pace.describe(images), self._node_id)
 
-    def end(self, text: str) -> None:
-        """Text on the node."""
+    def end(self, text: str, sheet: Image | None = None) -> None:
+        """Text on the node, and the last preview."""
+        if sheet is not None:
+            self._move(sheet)
         send_text(text, self._node_id)
+
+    def _move(self, sheet: Image | None) -> None:
+        import comfy.model_management as manager
+
+        try:
+            # No limit of size: the sheet has its own.
+            self._bar.update_absolute(self._steps, preview=sheet and ("JPEG", sheet, None))
+        except manager.InterruptProcessingException:
+            manager.interrupt_current_processing()  # the bar has taken it back by raising
 
 
 def check_cancelled() -> None:
