@@ -90,7 +90,6 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the images."""
     from .. import photos, prompt_source, recipe
-    from ..session import Session
 
     options = {name: value for name, value in vars(args).items() if name in recipe.TARGETS}
     loras = [_lora(text) for text in getattr(args, "lora", [])]
@@ -116,18 +115,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         options["prompt_file"] = names[-1]
     named = {*options.values(), *(name for name, _ in loras)}
-    with Session(
-        folders,
-        args.output,
-        args.json,
-        args.allow,
-        named=named,
-        download=True,
-        stores=not args.no_store,
-        anew=args.anew,
-        fits=args.fit_memory,
-        ray=shared.cluster_of(args),
-    ) as session:
+    with shared.session_of(args, folders, named, download=True) as session:
         session.tell(prompt_source.said(given, file))
         for line in recipe.unused(options):
             session.tell(line)

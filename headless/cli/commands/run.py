@@ -44,21 +44,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the workflow."""
     from ...graph import workflow
     from .. import settings
-    from ..session import Session
 
     folders = [args.workflow.resolve().parent]
     named = {text.partition("=")[2] for text in args.set}
-    with Session(
-        folders,
-        args.output,
-        args.json,
-        args.allow,
-        named=named,
-        download=args.download,
-        stores=not args.no_store,
-        anew=args.anew,
-        fits=args.fit_memory,
-        ray=shared.cluster_of(args),
-    ) as session:
+    with shared.session_of(args, folders, named, download=args.download) as session:
         graph = workflow.read(args.workflow, session.catalog)
         return session.produce(settings.apply(graph, session.catalog, args.set))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from ....core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from ....cluster.cluster import Options
+    from ..session import Session
 
 
 def add_set(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
@@ -66,7 +68,7 @@ def add_keeping(parser: argparse.ArgumentParser) -> None:
 
 
 def add_ray(parser: argparse.ArgumentParser) -> None:
-    """Those of a cluster; `cluster_of` reads them."""
+    """Those of a cluster; `session_of` reads them."""
     parser.add_argument(
         "--ray",
         nargs="?",
@@ -101,7 +103,27 @@ def add_ray(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def cluster_of(args: argparse.Namespace) -> Options | None:
+def session_of(
+    args: argparse.Namespace, folders: Sequence[Path], named: Collection[str], *, download: bool
+) -> Session:
+    """Where a command makes images, as its shared arguments have it; the others as of `Session`."""
+    from ..session import Session
+
+    return Session(
+        folders,
+        args.output,
+        args.json,
+        args.allow,
+        named=named,
+        download=download,
+        stores=not args.no_store,
+        anew=args.anew,
+        fits=args.fit_memory,
+        ray=_cluster_of(args),
+    )
+
+
+def _cluster_of(args: argparse.Namespace) -> Options | None:
     """What was said of the cluster, None for none."""
     said = {name[4:]: value for name, value in vars(args).items() if name.startswith("ray_")}
     if args.ray is None:
