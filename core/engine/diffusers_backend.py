@@ -38,7 +38,11 @@ class DiffusersBackend(Backend):
 
     def __init__(self, model: Model) -> None:
         """Run `model`, whose UNet gets the layers that the engine needs, its VAE the format."""
+        from ..models.blocks import use_plain_blocks
+
         use_row_layers(model.unet)
+        use_plain_blocks(model.unet)
+        use_plain_blocks(model.vae)
         if model.device.type == "cpu":
             # One image takes a fifth to two fifths less time so; rows of the UNet gain nothing.
             model.vae.to(memory_format=torch.channels_last)
@@ -61,9 +65,9 @@ class DiffusersBackend(Backend):
         self.layers = f"{type(model.unet).__name__} {json.dumps(config, default=str)}"
 
     def _understand_texts(self) -> bool:
-        from ..models.text_attention_layer import understand_texts
+        from ..models.blocks import are_as_made
 
-        return understand_texts(self._attentions)
+        return are_as_made(self._attentions)
 
     @property
     def mixes_lengths(self) -> bool:  # type: ignore[override]

@@ -25,13 +25,18 @@ class RowLinear(torch.nn.Linear):
         """(R, ..., C) -> (R, ..., D), of two or three dimensions."""
         if input.device.type != "cpu" or input.ndim not in (2, 3):
             return super().forward(input)
-        rows = input if input.ndim == 3 else input[:, None]
-        weights = self.weight.t().expand(len(rows), -1, -1)
+        if input.ndim == 2:
+            return self.forward(input[:, None])[:, 0]
+        weights = self.weight.t().expand(len(input), -1, -1)
         if self.bias is None:
-            result = torch.bmm(rows, weights)
-        else:
-            result = torch.baddbmm(self.bias, rows, weights)
-        return result.view(*input.shape[:-1], -1)
+            return torch.bmm(input, weights)
+        return torch.baddbmm(self.bias, input, weights)
+
+    def by_channel(self, input: torch.Tensor) -> torch.Tensor:
+        """As `forward`, but a line for each channel: (R, T, C) -> (R, D, T)."""
+        if input.device.type != "cpu":
+            return super().forward(input).transpose(1, 2).contiguous()
+        return _by_channel(self, self.weight, input.transpose(1, 2))
 
 
 class PointConv(torch.nn.Conv2d):
@@ -46,19 +51,40 @@ class PointConv(torch.nn.Conv2d):
         if input.device.type != "cpu":
             return super().forward(input)
         rows, _, height, width = input.shape
-        weight = self.weight.flatten(1).expand(rows, -1, -1)
-        result = torch.bmm(weight, input.flatten(2))
-        if self.bias is not None:
-            result += self.bias[:, None]
-        return result.reshape(rows, -1, height, width)
+        result = _by_channel(self, self.weight.flatten(1), input.flatten(2))
+        return result.view(rows, -1, height, width)
+
+
+def _by_channel(
+    layer: torch.nn.Linear | torch.nn.Conv2d, weight: torch.Tensor, points: torch.Tensor
+) -> torch.Tensor:
+    """(D, C) times (R, C, P), with the layer's bias -> (R, D, P)."""
+    result = torch.bmm(weight.expand(len(points), -1, -1), points)
+    if layer.bias is not None:
+        result += layer.bias[:, None]
+    return result
 
 
 class RowSiLU(torch.nn.SiLU):
-    """SiLU, as `_whole` has it."""
+    """`row_silu`."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Of any shape."""
-        return _whole(functional.silu, input, _silu_parts)
+        return row_silu(input)
+
+
+def row_silu(input: torch.Tensor) -> torch.Tensor:
+    """SiLU of any shape, as `_whole` has it."""
+    return _whole(functional.silu, input, _silu_parts)
+
+
+def row_silu_(input: torch.Tensor) -> torch.Tensor:
+    """The same; it may be written over what came."""
+    return _whole(_silu_, input, _silu_parts)
+
+
+def _silu_(input: torch.Tensor) -> torch.Tensor:
+    return functional.silu(input, inplace=True)
 
 
 def row_gelu(gate: torch.Tensor) -> torch.Tensor:
@@ -85,11 +111,15 @@ def _whole(
         return activation(input)
     count = input.numel()
     needed = _without_rest(count, torch.get_num_threads(), parts)
-    # Lines that are apart in memory are worked on one by one.
-    if needed == count and (input.is_contiguous() or input.shape[-1] % _AT_ONCE == 0):
+    # As they lie in memory.
+    last = input.ndim == 4 and input.is_contiguous(memory_format=torch.channels_last)
+    lines = input.permute(0, 2, 3, 1) if last else input
+    # Lines that are apart are worked on one by one.
+    if needed == count and (lines.is_contiguous() or lines.shape[-1] % _AT_ONCE == 0):
         return activation(input)
-    filled = functional.pad(input.flatten(), (0, needed - count))
-    return activation(filled)[:count].view(input.shape)
+    filled = functional.pad(lines.flatten(), (0, needed - count))
+    result = activation(filled)[:count].view(lines.shape)
+    return result.permute(0, 3, 1, 2) if last else result
 
 
 @cache
@@ -112,8 +142,6 @@ def _gelu_parts(count: int, threads: int) -> int:
 
 def use_row_layers(unet: Any) -> None:
     """Make a UNet's layers those of this file; no weight is touched."""
-    from diffusers.models.activations import GEGLU
-
     for module in unet.modules():
         if type(module) is torch.nn.Linear:
             module.__class__ = RowLinear
@@ -121,8 +149,6 @@ def use_row_layers(unet: Any) -> None:
             module.__class__ = PointConv
         elif type(module) is torch.nn.SiLU and not module.inplace:
             module.__class__ = RowSiLU
-        elif type(module) is GEGLU:
-            module.gelu = row_gelu
 
 
 def _is_of_points(module: torch.nn.Conv2d) -> bool:

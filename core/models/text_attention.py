@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-#: Key and value, (R, 77 N, C) each.
+#: Key and value, (R, heads, 77 N, C / heads) each.
 _Pair = tuple[torch.Tensor, torch.Tensor]
-#: Prompt -> attention of the UNet -> its pair, (1, 77 N, C) each.
+#: Prompt -> attention of the UNet -> its pair, of one row.
 _Known = MutableMapping[torch.Tensor, dict[Any, _Pair]]
 
 
@@ -80,8 +80,16 @@ class Texts:
     def _pair(self, text: torch.Tensor, attention: Any) -> _Pair:
         own = self._known.setdefault(text, {})
         if attention not in own:
-            own[attention] = attention.to_k(text), attention.to_v(text)
+            layers = attention.to_k, attention.to_v
+            key, value = (in_heads(layer(text), attention.heads) for layer in layers)
+            own[attention] = key, value
         return own[attention]
+
+
+def in_heads(tokens: torch.Tensor, heads: int) -> torch.Tensor:
+    """(R, T, C) -> (R, heads, T, C / heads)."""
+    rows, length, _ = tokens.shape
+    return tokens.view(rows, length, heads, -1).transpose(1, 2)
 
 
 def text_attentions(unet: Any) -> list[Any]:

@@ -1,0 +1,159 @@
+"""Our blocks compute what diffusers' do, to the same bits."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from batch_sdxl.core.models.blocks import (
+    PlainAttention,
+    PlainBlock,
+    PlainFeedForward,
+    PlainGate,
+    PlainResnet,
+    PlainTransformer,
+    use_plain_blocks,
+)
+from batch_sdxl.core.models.row_layers import use_row_layers
+from batch_sdxl.core.models.sdxl_config import UNET, VAE
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.activations import GEGLU
+from diffusers.models.attention import BasicTransformerBlock, FeedForward
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+
+
+@pytest.fixture(scope="module")
+def unets(tiny_folder: Path) -> tuple[Any, Any]:
+    """The same with diffusers' blocks and with ours."""
+    theirs = UNet2DConditionModel.from_pretrained(tiny_folder / "unet").eval()
+    use_row_layers(theirs)
+    ours = copy.deepcopy(theirs)
+    use_plain_blocks(ours)
+    return theirs, ours
+
+
+def say(unet: Any, sample: torch.Tensor, **more: Any) -> torch.Tensor:
+    """What a UNet says of rows, their prompts and so on being always the same."""
+    rows = len(sample)
+    draw = torch.Generator().manual_seed(1)
+    added = {
+        "text_embeds": torch.randn(rows, 32, generator=draw),
+        "time_ids": torch.tensor([[64.0, 64, 0, 0, 64, 64]] * rows),
+    }
+    text = torch.randn(rows, 77, 64, generator=draw)
+    (output,) = unet(
+        sample, torch.tensor(500.0), text, added_cond_kwargs=added, return_dict=False, **more
+    )
+    return torch.as_tensor(output)
+
+
+def latents(rows: int, height: int, width: int) -> torch.Tensor:
+    return torch.randn(rows, 4, height, width, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("size", [(8, 8), (16, 24)])
+def test_a_unet_says_the_same(unets: tuple[Any, Any], rows: int, size: tuple[int, int]) -> None:
+    sample = latents(rows, *size)
+    with torch.inference_mode():
+        theirs, ours = (say(unet, sample) for unet in unets)
+    assert torch.equal(theirs, ours)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_vae_says_the_same(tiny_folder: Path, layout: Any) -> None:
+    theirs = AutoencoderKL.from_pretrained(tiny_folder / "vae").eval().to(memory_format=layout)
+    ours = copy.deepcopy(theirs)
+    use_plain_blocks(ours)
+    assert any(isinstance(module, PlainResnet) for module in ours.modules())
+    pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        for sample in (latents(1, 8, 8), latents(1, 16, 8)):
+            assert torch.equal(theirs.decode(sample).sample, ours.decode(sample).sample)
+        expected = theirs.encode(pixels).latent_dist.mean
+        assert torch.equal(expected, ours.encode(pixels).latent_dist.mean)
+
+
+def test_what_came_is_not_written_over(unets: tuple[Any, Any]) -> None:
+    """Blocks write over results of their own only."""
+    _, ours = unets
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def keep(module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        given = [*args, *named.values()]
+        seen.extend((one, one.clone()) for one in given if isinstance(one, torch.Tensor))
+
+    kinds = (PlainResnet, PlainTransformer, PlainBlock, PlainAttention, PlainFeedForward, PlainGate)
+    modules = [module for module in ours.modules() if isinstance(module, kinds)]
+    hooks = [module.register_forward_pre_hook(keep, with_kwargs=True) for module in modules]
+    with torch.inference_mode():
+        say(ours, latents(2, 8, 8))
+    for hook in hooks:
+        hook.remove()
+    assert len(seen) > len(modules)
+    assert all(torch.equal(before, after) for before, after in seen)
+
+
+def test_gradients_are_recorded_as_ever(unets: tuple[Any, Any]) -> None:
+    def gradient(unet: Any) -> torch.Tensor:
+        sample = latents(2, 8, 8).requires_grad_()
+        (found,) = torch.autograd.grad(say(unet, sample).sum(), sample)
+        return found
+
+    theirs, ours = (gradient(unet) for unet in unets)
+    assert torch.equal(theirs, ours)
+
+
+def test_another_attention_is_used(unets: tuple[Any, Any]) -> None:
+    sample = latents(2, 8, 8)
+    theirs, ours = (copy.deepcopy(unet) for unet in unets)
+
+    class Louder(AttnProcessor2_0):  # type: ignore[misc]
+        def __call__(self, *args: Any, **named: Any) -> torch.Tensor:
+            return torch.as_tensor(super().__call__(*args, **named) * 1.5)
+
+    for processor in (AttnProcessor(), Louder()):
+        for unet in (theirs, ours):
+            unet.set_attn_processor(processor)
+        with torch.inference_mode():
+            other = say(ours, sample)
+            assert torch.equal(say(theirs, sample), other)
+            assert not torch.equal(say(unets[1], sample), other)
+    with torch.inference_mode():
+        ours.set_attn_processor(AttnProcessor2_0())
+        assert torch.equal(say(ours, sample), say(unets[1], sample))
+
+
+def test_masks_of_prompts_are_heeded(unets: tuple[Any, Any]) -> None:
+    mask = torch.ones(2, 77)
+    mask[:, 40:] = 0
+    sample = latents(2, 8, 8)
+    with torch.inference_mode():
+        theirs, ours = (say(unet, sample, encoder_attention_mask=mask) for unet in unets)
+        unmasked = say(unets[1], sample)
+    assert torch.equal(theirs, ours)
+    assert not torch.equal(ours, unmasked)
+
+
+def test_all_blocks_of_sdxl_are_ours() -> None:
+    theirs = {
+        Attention,
+        BasicTransformerBlock,
+        FeedForward,
+        GEGLU,
+        ResnetBlock2D,
+        Transformer2DModel,
+    }
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**UNET)
+        vae = AutoencoderKL(**VAE)
+    use_row_layers(unet)
+    for part in (unet, vae):
+        use_plain_blocks(part)
+        use_plain_blocks(part)  # of a second engine
+    assert not theirs & {type(module) for module in unet.modules()}
+    left = theirs & {type(module) for module in vae.modules()}
+    assert left == {Attention}, "which has a norm and a residual of its own"
