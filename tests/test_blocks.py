@@ -15,7 +15,7 @@ from batch_sdxl.core.models.blocks import (
     PlainTransformer,
     use_plain_blocks,
 )
-from batch_sdxl.core.models.row_layers import use_row_layers
+from batch_sdxl.core.models.row_layers import RowLinear, use_row_layers
 from batch_sdxl.core.models.sdxl_config import UNET, VAE
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.activations import GEGLU
@@ -105,6 +105,13 @@ def test_gradients_are_recorded_as_ever(unets: tuple[Any, Any]) -> None:
 
     theirs, ours = (gradient(unet) for unet in unets)
     assert torch.equal(theirs, ours)
+
+
+def test_gradients_come_through_large_layers() -> None:
+    layer = RowLinear(1024, 1024)
+    rows = torch.randn(2, 32, 1024, requires_grad=True)
+    (found,) = torch.autograd.grad(layer(rows).sum(), rows)
+    assert torch.allclose(found, layer.weight.sum(0).expand_as(found), atol=1e-4)
 
 
 def test_another_attention_is_used(unets: tuple[Any, Any]) -> None:

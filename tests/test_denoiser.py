@@ -247,6 +247,28 @@ def test_all_linear_layers_take_each_row_alone(fresh: Model) -> None:
                 assert torch.equal(together, torch.cat([module(rows[n : n + 1]) for n in range(3)]))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_large_layer_takes_each_row_alone(threads: int, bias: bool) -> None:
+    """Layers that are left to another library, since that has them sooner."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        layer = RowLinear(520, 700, bias=bias)
+        draw = torch.Generator().manual_seed(1)
+        by_channel = torch.randn(5, 520, 60, generator=draw)
+        with torch.inference_mode():
+            for rows in (by_channel.transpose(1, 2), by_channel.transpose(1, 2).contiguous()):
+                together = layer(rows)
+                close = functional.linear(rows, layer.weight, layer.bias)
+                assert torch.allclose(together, close, atol=1e-5)
+                for count in (1, 2):
+                    parts = [layer(part) for part in torch.split(rows, count)]
+                    assert torch.equal(together, torch.cat(parts))
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
 def test_an_activation_takes_no_number_by_itself(threads: int) -> None:
     """At the end of a thread's part torch has other bits for some numbers."""
