@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import accelerate
 import pytest
 import torch
 from batch_sdxl.core.models.blocks import (
@@ -97,8 +98,12 @@ def test_what_came_is_not_written_over(unets: tuple[Any, Any]) -> None:
     assert all(torch.equal(before, after) for before, after in seen)
 
 
-def test_gradients_are_recorded_as_ever(unets: tuple[Any, Any]) -> None:
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_are_recorded_as_ever(unets: tuple[Any, Any], checkpointing: bool) -> None:
     def gradient(unet: Any) -> torch.Tensor:
+        unet = copy.deepcopy(unet)
+        if checkpointing:
+            unet.train().enable_gradient_checkpointing()
         sample = latents(2, 8, 8).requires_grad_()
         (found,) = torch.autograd.grad(say(unet, sample).sum(), sample)
         return found
@@ -132,6 +137,65 @@ def test_another_attention_is_used(unets: tuple[Any, Any]) -> None:
     with torch.inference_mode():
         ours.set_attn_processor(AttnProcessor2_0())
         assert torch.equal(say(ours, sample), say(unets[1], sample))
+
+
+@pytest.mark.parametrize(
+    "part", ["attn1", "ff", "net.2", "to_out.0", "to_out.1", "norm1", "conv1", "conv2", "proj_out"]
+)
+def test_what_a_program_keeps_of_a_part_is_not_written_over(
+    unets: tuple[Any, Any], part: str
+) -> None:
+    """Caches of attention, of diffusers and others, give again what they saw a step ago."""
+    sample = latents(2, 8, 8)
+
+    def later(unet: Any) -> torch.Tensor:
+        unet = copy.deepcopy(unet)
+        kept: dict[Any, torch.Tensor] = {}
+        for name, module in unet.named_modules():
+            if name.endswith(part):
+                module.register_forward_hook(lambda own, args, out: kept.setdefault(own, out))
+        say(unet, sample)
+        return say(unet, 2 * sample)
+
+    with torch.inference_mode():
+        theirs, ours = (later(unet) for unet in unets)
+        assert torch.equal(theirs, ours)
+        assert not torch.equal(say(unets[1], 2 * sample), ours)
+
+
+@pytest.mark.parametrize("part", ["proj_out", "to_q", "attn1", "attn2", "ff", "net.2", "conv1"])
+def test_a_part_of_another_kind_takes_its_place(unets: tuple[Any, Any], part: str) -> None:
+    """As an adapter is put around a layer."""
+
+    class Louder(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, *args: Any, **named: Any) -> torch.Tensor:
+            return torch.as_tensor(1.5 * self.inner(*args, **named))
+
+    sample = latents(2, 8, 8)
+    theirs, ours = (copy.deepcopy(unet) for unet in unets)
+    for unet in (theirs, ours):
+        for name in [name for name, _ in unet.named_modules() if name.endswith(part)]:
+            unet.set_submodule(name, Louder(unet.get_submodule(name)))
+    with torch.inference_mode():
+        assert torch.equal(say(theirs, sample), say(ours, sample))
+        assert not torch.equal(say(unets[1], sample), say(ours, sample))
+
+
+def test_weights_may_lie_elsewhere_until_a_layer_is_called(unets: tuple[Any, Any]) -> None:
+    ours = copy.deepcopy(unets[1])
+    accelerate.cpu_offload(ours, torch.device("cpu"))
+    with torch.inference_mode():
+        assert torch.equal(say(unets[1], latents(2, 8, 8)), say(ours, latents(2, 8, 8)))
+
+
+def test_autocast_chooses_dtypes_as_ever(unets: tuple[Any, Any]) -> None:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        theirs, ours = (say(unet, latents(2, 8, 8)) for unet in unets)
+    assert torch.equal(theirs, ours)
 
 
 def test_masks_of_prompts_are_heeded(unets: tuple[Any, Any]) -> None:

@@ -2,13 +2,13 @@
 
 What goes: checks of what is settled when a model is made, dropouts, divisions by one, copies
 between layouts, new memory for results that can be written over others. Where a call asks for more,
-or gradients are recorded, diffusers' own code runs. Apart from the layers, since blocks can be
-written only where diffusers is.
+gradients are recorded or a program looks into a block, diffusers' own code runs. Apart from the
+layers, since blocks can be written only where diffusers is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
-from torch.nn import functional
+from torch.nn import GroupNorm, SiLU, functional
 
 from .row_layers import RowLinear, row_gelu, row_silu, row_silu_
 from .text_attention import Texts, in_heads
@@ -32,7 +32,7 @@ class PlainResnet(ResnetBlock2D):  # type: ignore[misc]
     ) -> torch.Tensor:
         """(R, C, H, W) and (R, E) or None -> (R, D, H, W)."""
         other = args or named or (temb is None) != (self.time_emb_proj is None)
-        if other or torch.is_grad_enabled():
+        if other or _asks_more(self, input_tensor) or not self._is_as_made:
             return torch.as_tensor(super().forward(input_tensor, temb, *args, **named))
         hidden = self.conv1(row_silu_(self.norm1(input_tensor)))
         if temb is not None:
@@ -41,6 +41,11 @@ class PlainResnet(ResnetBlock2D):  # type: ignore[misc]
         if self.conv_shortcut is not None:
             input_tensor = self.conv_shortcut(input_tensor)
         return torch.as_tensor(hidden.add_(input_tensor))
+
+    @property
+    def _is_as_made(self) -> bool:
+        kinds = isinstance(self.norm1, GroupNorm) and isinstance(self.nonlinearity, SiLU)
+        return kinds and _are_bare(self._modules.values())
 
 
 class PlainAttention(Attention):  # type: ignore[misc]
@@ -62,7 +67,7 @@ class PlainAttention(Attention):  # type: ignore[misc]
         texts = encoder_hidden_states
         if isinstance(texts, Texts):
             return self._of_texts(hidden_states, texts)
-        if args or named or not self.is_as_made or torch.is_grad_enabled():
+        if args or named or not self.is_as_made or _asks_more(self, hidden_states):
             result = super().forward(hidden_states, texts, *args, **named)
             return torch.as_tensor(result)
         attended_to = hidden_states if texts is None else texts
@@ -83,7 +88,9 @@ class PlainAttention(Attention):  # type: ignore[misc]
         return self._out(torch.cat(parts)[texts.back])
 
     def _out(self, attended: torch.Tensor) -> torch.Tensor:
-        return torch.as_tensor(self.to_out[0](attended.transpose(1, 2).flatten(2)))
+        out, dropout = parts = self.to_out._modules.values()
+        tokens = out(attended.transpose(1, 2).flatten(2))
+        return torch.as_tensor(tokens if _are_bare(parts) else dropout(tokens).clone())
 
 
 class PlainFeedForward(FeedForward):  # type: ignore[misc]
@@ -91,7 +98,8 @@ class PlainFeedForward(FeedForward):  # type: ignore[misc]
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
         """(R, T, C) -> (R, T, C)."""
-        if args or named or torch.is_grad_enabled():
+        other = args or named or not _are_bare(self.net._modules.values())
+        if other or _asks_more(self, hidden_states):
             return torch.as_tensor(super().forward(hidden_states, *args, **named))
         return torch.as_tensor(self.net[2](self.net[0](hidden_states)))
 
@@ -101,7 +109,7 @@ class PlainGate(GEGLU):  # type: ignore[misc]
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
         """(R, T, C) -> (R, T, D)."""
-        if args or named or torch.is_grad_enabled():
+        if args or named or _asks_more(self, hidden_states):
             return torch.as_tensor(super().forward(hidden_states, *args, **named))
         values, gate = self.proj(hidden_states).chunk(2, dim=-1)
         return row_gelu(gate).mul_(values)
@@ -115,16 +123,26 @@ class PlainBlock(BasicTransformerBlock):  # type: ignore[misc]
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         encoder_hidden_states: torch.Tensor | Texts | None = None,
+        *args: Any,
         **named: Any,
     ) -> torch.Tensor:
         """(R, T, C) and the prompts -> (R, T, C)."""
-        as_made = self.attn1.is_as_made and self.attn2.is_as_made and self._chunk_size is None
-        if attention_mask is not None or _any(named) or not as_made or torch.is_grad_enabled():
-            named.update(attention_mask=attention_mask, encoder_hidden_states=encoder_hidden_states)
-            return torch.as_tensor(super().forward(hidden_states, **named))
+        other = attention_mask is not None or args or _any(named) or self._chunk_size is not None
+        if other or _asks_more(self, hidden_states) or not self._is_as_made:
+            given = (hidden_states, attention_mask, encoder_hidden_states, *args)
+            return torch.as_tensor(super().forward(*given, **named))
         hidden = self.attn1(self.norm1(hidden_states)).add_(hidden_states)
         hidden = self.attn2(self.norm2(hidden), encoder_hidden_states).add_(hidden)
         return torch.as_tensor(self.ff(self.norm3(hidden)).add_(hidden))
+
+    @property
+    def _is_as_made(self) -> bool:
+        return (
+            are_as_made((self.attn1, self.attn2))
+            and isinstance(self.ff, PlainFeedForward)
+            and _are_bare(self._modules.values())
+            and _are_bare(self.ff.net._modules.values())
+        )
 
 
 class PlainTransformer(Transformer2DModel):  # type: ignore[misc]
@@ -139,7 +157,8 @@ class PlainTransformer(Transformer2DModel):  # type: ignore[misc]
         **named: Any,
     ) -> Transformer2DModelOutput | tuple[torch.Tensor]:
         """(R, C, H, W) and the prompts -> (R, C, H, W)."""
-        if args or _any(named) or torch.is_grad_enabled():
+        other = args or _any(named) or not isinstance(self.proj_out, RowLinear)
+        if other or _asks_more(self, hidden_states) or not _are_bare([self.proj_out]):
             named.update(encoder_hidden_states=encoder_hidden_states, return_dict=return_dict)
             return super().forward(hidden_states, *args, **named)
         tokens = self.proj_in(self.norm(hidden_states).flatten(2).transpose(1, 2))
@@ -151,6 +170,25 @@ class PlainTransformer(Transformer2DModel):  # type: ignore[misc]
 
 def _any(named: Mapping[str, Any]) -> bool:
     return any(value is not None for value in named.values())
+
+
+def _asks_more(block: Any, input: torch.Tensor) -> bool:
+    """Whether there are gradients to record, dropouts to make or a dtype to choose."""
+    more = block.training or torch.is_grad_enabled()
+    return more or torch.is_autocast_enabled(input.device.type)
+
+
+def _are_bare(parts: Iterable[Any]) -> bool:
+    """Whether no program computes them in another way, or has what they return.
+
+    Offloading, caches and adapters of diffusers and others do, by hooks or a `forward` of a
+    module's own. Asked of all parts in each call, so no walk through modules.
+    """
+    for part in parts:
+        own = part.__dict__
+        if own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own:
+            return False
+    return True
 
 
 def use_plain_blocks(part: Any) -> None:
@@ -175,7 +213,7 @@ def are_as_made(attentions: Sequence[Any]) -> bool:
 def _is_plain_resnet(resnet: Any) -> bool:
     return (
         (resnet.upsample, resnet.downsample) == (None, None)
-        and isinstance(resnet.nonlinearity, torch.nn.SiLU)
+        and isinstance(resnet.nonlinearity, SiLU)
         and (resnet.time_embedding_norm == "default" or resnet.time_emb_proj is None)
         and not resnet.skip_time_act
         and resnet.output_scale_factor == 1

@@ -47,8 +47,9 @@ class RowLinear(torch.nn.Linear):
     def _is_for_onednn(self, input: torch.Tensor) -> bool:
         is_much = input.shape[1:].numel() * self.out_features >= _MUCH
         is_plain = input.dtype == self.weight.dtype == torch.float32
-        # Of that call nobody can compute gradients, nor does the compiler know what it is.
-        return is_much and is_plain and not torch.is_grad_enabled() and not is_compiling()
+        # Of that call nobody can compute gradients, nor do the compiler and autocast know it.
+        is_other = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or is_compiling()
+        return is_much and is_plain and not is_other
 
     def by_channel(self, input: torch.Tensor) -> torch.Tensor:
         """As `forward`, but a line for each channel: (R, T, C) -> (R, D, T)."""
