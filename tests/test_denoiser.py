@@ -276,7 +276,7 @@ def test_an_activation_takes_no_number_by_itself(threads: int) -> None:
     torch.set_num_threads(threads)
     try:
         for activation, plain in ((RowSiLU(), functional.silu), (row_gelu, functional.gelu)):
-            for shape in ((144, 9, 13), (24, 5, 7), (320, 8, 8), (64, 384), (7,)):
+            for shape in ((144, 9, 13), (24, 5, 7), (320, 8, 8), (64, 384), (7,), (400, 128)):
                 draw = torch.Generator().manual_seed(1)
                 both = torch.randn(6, *shape[:-1], 2 * shape[-1], generator=draw)
                 for rows in (both[..., : shape[-1]], both[..., shape[-1] :].contiguous()):

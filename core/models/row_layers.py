@@ -129,23 +129,30 @@ def _whole(
     if input.device.type != "cpu" or is_compiling():
         return activation(input)
     count = input.numel()
-    needed = _without_rest(count, torch.get_num_threads(), parts)
     # As they lie in memory.
     last = input.ndim == 4 and input.is_contiguous(memory_format=torch.channels_last)
     lines = input.permute(0, 2, 3, 1) if last else input
-    # Lines that are apart are worked on one by one.
-    if needed == count and (lines.is_contiguous() or lines.shape[-1] % _AT_ONCE == 0):
+    width = lines.shape[-1]
+    # Lines that are apart are worked on one by one, which gives other bits again.
+    apart = not lines.is_contiguous() and width % _AT_ONCE == 0
+    needed = _without_rest(count, torch.get_num_threads(), parts, width if apart else _AT_ONCE)
+    if needed == count and (apart or lines.is_contiguous()):
         return activation(input)
-    filled = functional.pad(lines.flatten(), (0, needed - count))
-    result = activation(filled)[:count].view(lines.shape)
+    if apart:
+        filled = lines.new_zeros(needed // width, 2 * width)[:, :width]
+        filled[: count // width] = lines.flatten(0, -2)
+        result = activation(filled)[: count // width].view(lines.shape)
+    else:
+        filled = functional.pad(lines.flatten(), (0, needed - count))
+        result = activation(filled)[:count].view(lines.shape)
     return result.permute(0, 3, 1, 2) if last else result
 
 
 @cache
-def _without_rest(count: int, threads: int, parts: Callable[[int, int], int]) -> int:
-    """So many numbers or a few more, of which no part leaves any over."""
+def _without_rest(count: int, threads: int, parts: Callable[[int, int], int], step: int) -> int:
+    """So many numbers or a few steps more, of which no part leaves any over."""
     while count % _AT_ONCE or -(-count // parts(count, threads)) % _AT_ONCE:
-        count += _AT_ONCE - count % _AT_ONCE
+        count += step - count % step
     return count
 
 
