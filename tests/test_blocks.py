@@ -7,15 +7,8 @@ from typing import Any
 import accelerate
 import pytest
 import torch
-from batch_sdxl.core.models.blocks import (
-    PlainAttention,
-    PlainBlock,
-    PlainFeedForward,
-    PlainGate,
-    PlainResnet,
-    PlainTransformer,
-    use_plain_blocks,
-)
+from batch_sdxl.core.models import blocks
+from batch_sdxl.core.models.blocks import use_plain_blocks
 from batch_sdxl.core.models.row_layers import RowLinear, use_row_layers
 from batch_sdxl.core.models.sdxl_config import UNET, VAE
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -69,7 +62,7 @@ def test_a_vae_says_the_same(tiny_folder: Path, layout: Any) -> None:
     theirs = AutoencoderKL.from_pretrained(tiny_folder / "vae").eval().to(memory_format=layout)
     ours = copy.deepcopy(theirs)
     use_plain_blocks(ours)
-    assert any(isinstance(module, PlainResnet) for module in ours.modules())
+    assert any(isinstance(module, blocks.ResnetBlock2D) for module in ours.modules())
     pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
         for sample in (latents(1, 8, 8), latents(1, 16, 8)):
@@ -87,8 +80,7 @@ def test_what_came_is_not_written_over(unets: tuple[Any, Any]) -> None:
         given = [*args, *named.values()]
         seen.extend((one, one.clone()) for one in given if isinstance(one, torch.Tensor))
 
-    kinds = (PlainResnet, PlainTransformer, PlainBlock, PlainAttention, PlainFeedForward, PlainGate)
-    modules = [module for module in ours.modules() if isinstance(module, kinds)]
+    modules = [module for module in ours.modules() if type(module).__module__ == blocks.__name__]
     hooks = [module.register_forward_pre_hook(keep, with_kwargs=True) for module in modules]
     with torch.inference_mode():
         say(ours, latents(2, 8, 8))
@@ -196,6 +188,18 @@ def test_autocast_chooses_dtypes_as_ever(unets: tuple[Any, Any]) -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         theirs, ours = (say(unet, latents(2, 8, 8)) for unet in unets)
     assert torch.equal(theirs, ours)
+
+
+def test_diffusers_finds_blocks_by_their_names(unets: tuple[Any, Any]) -> None:
+    """To compile them one by one, and to spread them over devices."""
+    theirs, ours = unets
+    names = [[type(module).__name__ for module in unet.modules()] for unet in unets]
+    assert names[0] == names[1]
+    compiled = copy.deepcopy(ours)
+    compiled.compile_repeated_blocks(backend="eager")
+    sample = latents(2, 8, 8)
+    with torch.inference_mode():
+        assert torch.allclose(say(compiled, sample), say(theirs, sample), atol=1e-5)
 
 
 def test_masks_of_prompts_are_heeded(unets: tuple[Any, Any]) -> None:

@@ -14,7 +14,7 @@ from ..user_cache import user_cache
 from ..whole_files import write_whole
 
 #: How trials are made; another way knows nothing of what this one saw.
-_VERSION = 4
+_VERSION = 5
 
 
 class Call(Protocol):

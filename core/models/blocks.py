@@ -12,19 +12,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from diffusers.models.activations import GEGLU
-from diffusers.models.attention import BasicTransformerBlock, FeedForward
-from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models import activations, attention, attention_processor, resnet
+from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
-from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.transformers import transformer_2d
 from torch.nn import GroupNorm, SiLU, functional
 
 from .row_layers import RowLinear, row_gelu, row_silu, row_silu_
 from .text_attention import Texts, in_heads
 
 
-class PlainResnet(ResnetBlock2D):  # type: ignore[misc]
+class ResnetBlock2D(resnet.ResnetBlock2D):  # type: ignore[misc]
     """Two convolutions, with the step's embedding between them if there is one."""
 
     def forward(
@@ -48,7 +46,7 @@ class PlainResnet(ResnetBlock2D):  # type: ignore[misc]
         return kinds and _are_bare(self._modules.values())
 
 
-class PlainAttention(Attention):  # type: ignore[misc]
+class Attention(attention_processor.Attention):  # type: ignore[misc]
     """What `AttnProcessor2_0` computes, also of `Texts`."""
 
     @property
@@ -93,7 +91,7 @@ class PlainAttention(Attention):  # type: ignore[misc]
         return torch.as_tensor(tokens if _are_bare(parts) else dropout(tokens).clone())
 
 
-class PlainFeedForward(FeedForward):  # type: ignore[misc]
+class FeedForward(attention.FeedForward):  # type: ignore[misc]
     """Two layers with a gate between them."""
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
@@ -104,7 +102,7 @@ class PlainFeedForward(FeedForward):  # type: ignore[misc]
         return torch.as_tensor(self.net[2](self.net[0](hidden_states)))
 
 
-class PlainGate(GEGLU):  # type: ignore[misc]
+class GEGLU(activations.GEGLU):  # type: ignore[misc]
     """One half, times the GELU of the other."""
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
@@ -115,7 +113,7 @@ class PlainGate(GEGLU):  # type: ignore[misc]
         return row_gelu(gate).mul_(values)
 
 
-class PlainBlock(BasicTransformerBlock):  # type: ignore[misc]
+class BasicTransformerBlock(attention.BasicTransformerBlock):  # type: ignore[misc]
     """Attention within the image, attention to the prompt, feed-forward."""
 
     def forward(
@@ -139,13 +137,13 @@ class PlainBlock(BasicTransformerBlock):  # type: ignore[misc]
     def _is_as_made(self) -> bool:
         return (
             are_as_made((self.attn1, self.attn2))
-            and isinstance(self.ff, PlainFeedForward)
+            and isinstance(self.ff, FeedForward)
             and _are_bare(self._modules.values())
             and _are_bare(self.ff.net._modules.values())
         )
 
 
-class PlainTransformer(Transformer2DModel):  # type: ignore[misc]
+class Transformer2DModel(transformer_2d.Transformer2DModel):  # type: ignore[misc]
     """Pixels as tokens, through blocks, and back."""
 
     def forward(
@@ -207,7 +205,7 @@ def are_as_made(attentions: Sequence[Any]) -> bool:
     Args:
         attentions: of `text_attentions`.
     """
-    return all(isinstance(each, PlainAttention) and each.is_as_made for each in attentions)
+    return all(isinstance(each, Attention) and each.is_as_made for each in attentions)
 
 
 def _is_plain_resnet(resnet: Any) -> bool:
@@ -231,7 +229,7 @@ def _is_plain_attention(attention: Any) -> bool:
 
 def _is_plain_feed_forward(feed_forward: Any) -> bool:
     return [type(layer) for layer in feed_forward.net] in (
-        [gate, torch.nn.Dropout, RowLinear] for gate in (GEGLU, PlainGate)
+        [gate, torch.nn.Dropout, RowLinear] for gate in (activations.GEGLU, GEGLU)
     )
 
 
@@ -242,7 +240,7 @@ def _is_plain_block(block: Any) -> bool:
         and block.pos_embed is None
         and not hasattr(block, "fuser")
         and not block.only_cross_attention
-        and [_kind(part) for part in parts] == [PlainAttention, PlainAttention, PlainFeedForward]
+        and [_kind(part) for part in parts] == [Attention, Attention, FeedForward]
     )
 
 
@@ -250,7 +248,7 @@ def _is_plain_transformer(transformer: Any) -> bool:
     return (
         transformer.is_input_continuous
         and isinstance(transformer.proj_out, RowLinear)
-        and all(_kind(block) is PlainBlock for block in transformer.transformer_blocks)
+        and all(_kind(block) is BasicTransformerBlock for block in transformer.transformer_blocks)
     )
 
 
@@ -263,10 +261,10 @@ def _kind(module: Any) -> type:
 
 #: Diffusers' -> ours, and whether one of theirs is of that kind.
 _PLAIN: Mapping[type, tuple[type, Callable[[Any], bool]]] = {
-    ResnetBlock2D: (PlainResnet, _is_plain_resnet),
-    Attention: (PlainAttention, _is_plain_attention),
-    GEGLU: (PlainGate, lambda gate: True),
-    FeedForward: (PlainFeedForward, _is_plain_feed_forward),
-    BasicTransformerBlock: (PlainBlock, _is_plain_block),
-    Transformer2DModel: (PlainTransformer, _is_plain_transformer),
+    resnet.ResnetBlock2D: (ResnetBlock2D, _is_plain_resnet),
+    attention_processor.Attention: (Attention, _is_plain_attention),
+    activations.GEGLU: (GEGLU, lambda gate: True),
+    attention.FeedForward: (FeedForward, _is_plain_feed_forward),
+    attention.BasicTransformerBlock: (BasicTransformerBlock, _is_plain_block),
+    transformer_2d.Transformer2DModel: (Transformer2DModel, _is_plain_transformer),
 }
