@@ -16,7 +16,7 @@ from diffusers.models import activations, attention, attention_processor, resnet
 from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.transformers import transformer_2d
-from torch.nn import GroupNorm, SiLU, functional
+from torch.nn import Dropout, GroupNorm, SiLU, functional
 
 from .row_layers import RowLinear, row_gelu, row_silu, row_silu_
 from .text_attention import Texts, in_heads
@@ -228,9 +228,7 @@ def _is_plain_attention(attention: Any) -> bool:
 
 
 def _is_plain_feed_forward(feed_forward: Any) -> bool:
-    return [type(layer) for layer in feed_forward.net] in (
-        [gate, torch.nn.Dropout, RowLinear] for gate in (activations.GEGLU, GEGLU)
-    )
+    return [_kind(layer) for layer in feed_forward.net] == [GEGLU, Dropout, RowLinear]
 
 
 def _is_plain_block(block: Any) -> bool:
