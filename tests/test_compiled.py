@@ -85,7 +85,8 @@ def test_it_is_taken_whole_once_a_shape(
     (said,) = {record.message for record in caplog.records if record.levelno >= logging.WARNING}
     assert said == "Compiling the UNet for images of 64 x 64: a minute or more, once."
     for image, plain in zip(together, render(tiny, REQUESTS), strict=True):
-        torch.testing.assert_close(image.latents, plain.latents)
+        # What isn't compiled rounds in other places; latents are of some 3 to 10.
+        torch.testing.assert_close(image.latents, plain.latents, rtol=0, atol=2e-4)
         numerics = dict(image.record.numerics)
         assert numerics.pop("compiled").startswith("inductor ")
         assert numerics == plain.record.numerics

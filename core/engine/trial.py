@@ -14,7 +14,7 @@ from ..user_cache import user_cache
 from ..whole_files import write_whole
 
 #: How trials are made; another way knows nothing of what this one saw.
-_VERSION = 5
+_VERSION = 6
 
 
 class Call(Protocol):

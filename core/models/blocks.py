@@ -30,7 +30,7 @@ class ResnetBlock2D(resnet.ResnetBlock2D):  # type: ignore[misc]
     ) -> torch.Tensor:
         """(R, C, H, W) and (R, E) or None -> (R, D, H, W)."""
         other = args or named or (temb is None) != (self.time_emb_proj is None)
-        if other or _asks_more(self) or not self._is_as_made:
+        if other or asks_more(self) or not self._is_as_made:
             return torch.as_tensor(super().forward(input_tensor, temb, *args, **named))
         hidden = self.conv1(row_silu_(self.norm1(input_tensor)))
         if temb is not None:
@@ -43,7 +43,7 @@ class ResnetBlock2D(resnet.ResnetBlock2D):  # type: ignore[misc]
     @property
     def _is_as_made(self) -> bool:
         kinds = isinstance(self.norm1, GroupNorm) and isinstance(self.nonlinearity, SiLU)
-        return kinds and _are_bare(self._modules.values())
+        return kinds and are_bare(self._modules.values())
 
 
 class Attention(attention_processor.Attention):  # type: ignore[misc]
@@ -65,7 +65,7 @@ class Attention(attention_processor.Attention):  # type: ignore[misc]
         texts = encoder_hidden_states
         if isinstance(texts, Texts):
             return self._of_texts(hidden_states, texts)
-        if args or named or not self.is_as_made or _asks_more(self):
+        if args or named or not self.is_as_made or asks_more(self):
             result = super().forward(hidden_states, texts, *args, **named)
             return torch.as_tensor(result)
         attended_to = hidden_states if texts is None else texts
@@ -88,7 +88,7 @@ class Attention(attention_processor.Attention):  # type: ignore[misc]
     def _out(self, attended: torch.Tensor) -> torch.Tensor:
         out, dropout = parts = self.to_out._modules.values()
         tokens = out(attended.transpose(1, 2).flatten(2))
-        return torch.as_tensor(tokens if _are_bare(parts) else dropout(tokens).clone())
+        return torch.as_tensor(tokens if are_bare(parts) else dropout(tokens).clone())
 
 
 class FeedForward(attention.FeedForward):  # type: ignore[misc]
@@ -96,8 +96,8 @@ class FeedForward(attention.FeedForward):  # type: ignore[misc]
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
         """(R, T, C) -> (R, T, C)."""
-        other = args or named or not _are_bare(self.net._modules.values())
-        if other or _asks_more(self):
+        other = args or named or not are_bare(self.net._modules.values())
+        if other or asks_more(self):
             return torch.as_tensor(super().forward(hidden_states, *args, **named))
         return torch.as_tensor(self.net[2](self.net[0](hidden_states)))
 
@@ -107,7 +107,7 @@ class GEGLU(activations.GEGLU):  # type: ignore[misc]
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
         """(R, T, C) -> (R, T, D)."""
-        if args or named or _asks_more(self):
+        if args or named or asks_more(self):
             return torch.as_tensor(super().forward(hidden_states, *args, **named))
         values, gate = self.proj(hidden_states).chunk(2, dim=-1)
         return row_gelu(gate).mul_(values)
@@ -126,7 +126,7 @@ class BasicTransformerBlock(attention.BasicTransformerBlock):  # type: ignore[mi
     ) -> torch.Tensor:
         """(R, T, C) and the prompts -> (R, T, C)."""
         other = attention_mask is not None or args or _any(named) or self._chunk_size is not None
-        if other or _asks_more(self) or not self._is_as_made:
+        if other or asks_more(self) or not self._is_as_made:
             given = (hidden_states, attention_mask, encoder_hidden_states, *args)
             return torch.as_tensor(super().forward(*given, **named))
         hidden = self.attn1(self.norm1(hidden_states)).add_(hidden_states)
@@ -138,8 +138,8 @@ class BasicTransformerBlock(attention.BasicTransformerBlock):  # type: ignore[mi
         return (
             are_as_made((self.attn1, self.attn2))
             and isinstance(self.ff, FeedForward)
-            and _are_bare(self._modules.values())
-            and _are_bare(self.ff.net._modules.values())
+            and are_bare(self._modules.values())
+            and are_bare(self.ff.net._modules.values())
         )
 
 
@@ -156,7 +156,7 @@ class Transformer2DModel(transformer_2d.Transformer2DModel):  # type: ignore[mis
     ) -> Transformer2DModelOutput | tuple[torch.Tensor]:
         """(R, C, H, W) and the prompts -> (R, C, H, W)."""
         other = args or _any(named) or not isinstance(self.proj_out, RowLinear)
-        if other or _asks_more(self) or not _are_bare([self.proj_out]):
+        if other or asks_more(self) or not are_bare([self.proj_out]):
             named.update(encoder_hidden_states=encoder_hidden_states, return_dict=return_dict)
             return super().forward(hidden_states, *args, **named)
         tokens = self.proj_in(self.norm(hidden_states).flatten(2).transpose(1, 2))
@@ -170,13 +170,13 @@ def _any(named: Mapping[str, Any]) -> bool:
     return any(value is not None for value in named.values())
 
 
-def _asks_more(block: Any) -> bool:
+def asks_more(block: Any) -> bool:
     """Whether there are gradients to record, dropouts to make or a dtype to choose."""
     more = block.training or torch.is_grad_enabled()
     return more or torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
 
 
-def _are_bare(parts: Iterable[Any]) -> bool:
+def are_bare(parts: Iterable[Any]) -> bool:
     """Whether no program computes them in another way, or has what they return.
 
     Offloading, caches and adapters of diffusers and others do, by hooks or a `forward` of a
