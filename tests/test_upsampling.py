@@ -72,6 +72,8 @@ def change(conv: Any, how: str) -> None:
             conv.bias += 1
         case "data in place":
             conv.weight.data += 0.1
+        case "data of one filter":
+            conv.weight.data[5, 3] += 1
         case "other data":
             conv.weight.data = conv.weight.data * 2
         case "other weight":
@@ -80,7 +82,15 @@ def change(conv: Any, how: str) -> None:
             conv.load_state_dict({name: 2 * value for name, value in conv.state_dict().items()})
 
 
-HOW = ["in place", "bias", "data in place", "other data", "other weight", "load"]
+HOW = [
+    "in place",
+    "bias",
+    "data in place",
+    "data of one filter",
+    "other data",
+    "other weight",
+    "load",
+]
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -101,6 +111,15 @@ def with_gradients(module: Any, sample: torch.Tensor) -> torch.Tensor:
     with torch.enable_grad():
         (found,) = torch.autograd.grad(module(given).sum(), given)
     return found
+
+
+def with_other_edges(module: Any, sample: torch.Tensor) -> torch.Tensor:
+    def convolve(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        around = torch.nn.functional.pad(input, (1, 1, 1, 1), mode="circular")
+        return torch.nn.functional.conv2d(around, weight, bias)
+
+    module.conv._conv_forward = convolve
+    return torch.as_tensor(module(sample))
 
 
 def in_autocast(module: Any, sample: torch.Tensor) -> torch.Tensor:
@@ -129,6 +148,7 @@ CASES: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
     "half precision": lambda module, sample: module.to(torch.bfloat16)(sample.to(torch.bfloat16)),
     "autocast": in_autocast,
     "a hook": with_a_hook,
+    "other edges": with_other_edges,
     "another layer": with_another_layer,
     "compiled": lambda module, sample: as_a_graph(module)(sample),
 }
@@ -143,6 +163,24 @@ def test_else_it_is_diffusers_own(case: str) -> None:
             found.append(CASES[case](module, rows(2, 4, 4)))
     theirs, ours = found
     assert torch.equal(theirs, ours)
+
+
+def test_weights_without_a_counter() -> None:
+    """Those made in inference mode have none."""
+    with torch.inference_mode():
+        theirs, ours = pair()
+        sample = rows(2, 4, 4)
+        before = ours(sample)
+        for module in (theirs, ours):
+            module.conv.weight[5] *= 3
+        assert is_near(theirs(sample), ours(sample))
+        assert not is_near(before, ours(sample))
+
+
+def test_no_rows() -> None:
+    _, ours = pair()
+    with torch.inference_mode():
+        assert ours(rows(0, 4, 4)).shape == (0, 16, 8, 8)
 
 
 def test_what_came_is_not_written_over() -> None:
