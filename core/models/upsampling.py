@@ -24,18 +24,17 @@ class Upsample2D(upsampling.Upsample2D):  # type: ignore[misc]
         self, hidden_states: torch.Tensor, output_size: Any = None, *args: Any, **named: Any
     ) -> torch.Tensor:
         """(R, C, H, W) -> (R, D, 2 H, 2 W), or as large as asked for."""
-        other = output_size is not None or args or named or not _is_plain(self)
-        if (
-            other
-            or asks_more(self)
-            or not are_bare([self.conv])
-            or not self._is_worth(hidden_states)
-        ):
+        other = output_size is not None or args or named or asks_more(self)
+        if other or not self._is_as_made or not self._is_worth(hidden_states):
             return torch.as_tensor(super().forward(hidden_states, output_size, *args, **named))
         made = self._made  # which another thread may change
         if made is None or not made.is_of(self.conv):
             made = self._made = UpsampledConv(self.conv)
         return made(hidden_states, self.conv.bias)
+
+    @property
+    def _is_as_made(self) -> bool:
+        return _is_plain(self) and are_bare([self.conv])
 
     def _is_worth(self, hidden_states: torch.Tensor) -> bool:
         """Whether it saves time, and sums of weights are not rounded to half precision."""
